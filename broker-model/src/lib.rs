@@ -1,0 +1,1 @@
+//! Kafka as pure state machines.

@@ -1,0 +1,3 @@
+//! Kafka's wire protocol: the only place that knows API versions and byte layouts.
+
+pub mod versions;

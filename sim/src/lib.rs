@@ -1,1 +1,16 @@
-//! The world around broker-model.
+//! The world around [`broker_model`]: engines, faults, checks, sweeps and the command line.
+//!
+//! How one run happens, top to bottom:
+//!
+//! 1. [`scenario`] reads a TOML file; with a [`seed`] it becomes a [`plan`]: every choice made.
+//! 2. [`run`] puts nodes and clients on an [`engine`], lets the [`fault`]s happen, and records.
+//! 3. Every note and history line goes to the recorder, which numbers it, feeds the digest
+//!    ([`trace`]) and hands it to the [`check`]s at once.
+//! 4. The [`report`] says what was judged.
+
+pub mod check;
+pub mod fault;
+pub mod history;
+pub mod observe;
+pub mod plan;
+pub mod seed;

@@ -1,0 +1,146 @@
+//! What can go wrong. Faults are data: drawn, printed, shrunk and stored.
+
+use serde::{Deserialize, Serialize};
+
+/// A fault with every choice made but the targets, which are resolved when it strikes.
+///
+/// A target is `"leader of orders-0"`, `"follower of orders-0"`, `"controller leader"`, `"n2"`,
+/// `"any broker"`, `"client p/0"`, `"rest"` …: see `scenario::target`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Fault {
+    /// `kill -9`, then a restart.
+    Kill {
+        /// Whom.
+        target: String,
+        /// Milliseconds until the restart.
+        restart_ms: u64,
+    },
+    /// Power loss, then a restart: what was not flushed may be gone.
+    PowerLoss {
+        /// Whom.
+        target: String,
+        /// Milliseconds until the restart.
+        restart_ms: u64,
+    },
+    /// The process does nothing for a while; its clocks go on.
+    Pause {
+        /// Whom.
+        target: String,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// No message passes between two groups, either way.
+    Partition {
+        /// Two targets.
+        between: (String, String),
+        /// Milliseconds until the heal.
+        heal_ms: u64,
+    },
+    /// No message passes from the first group to the second.
+    OneWay {
+        /// From whom.
+        from: String,
+        /// To whom.
+        to: String,
+        /// Milliseconds until the heal.
+        heal_ms: u64,
+    },
+    /// Messages between two groups wait until the end, then all arrive, in order.
+    Hold {
+        /// Two targets.
+        between: (String, String),
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// One kind of RPC that a process sends waits until the end.
+    HoldRpc {
+        /// Whose outbox.
+        target: String,
+        /// The API's name: `Fetch`, `AlterPartition`, `Produce` …
+        api: String,
+        /// Whether requests or responses.
+        side: Side,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// One kind of RPC that a process sends is lost: its connection goes silent.
+    DropRpc {
+        /// Whose outbox.
+        target: String,
+        /// The API's name.
+        api: String,
+        /// Whether requests or responses.
+        side: Side,
+        /// How many are lost.
+        count: u32,
+        /// The fault ends after this many milliseconds even if fewer were.
+        for_ms: u64,
+    },
+    /// Messages between two groups take longer.
+    SlowLink {
+        /// Two targets.
+        between: (String, String),
+        /// Added to each message, in milliseconds.
+        extra_ms: u64,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// An operator moves a partition's leadership to another in-sync replica.
+    LeadershipMove {
+        /// `orders-0`; `*` picks any partition.
+        partition: String,
+    },
+    /// Every broker is stopped in order and started again, one after the other.
+    RollingRestart {
+        /// Milliseconds a broker is down.
+        down_ms: u64,
+        /// Milliseconds between two brokers.
+        gap_ms: u64,
+    },
+}
+
+/// Which half of an RPC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// On its way to the server.
+    Request,
+    /// On its way back.
+    Response,
+}
+
+impl Fault {
+    /// Every kind, as scenario files say it.
+    pub const KINDS: [&str; 11] = [
+        "kill",
+        "power-loss",
+        "pause",
+        "partition",
+        "one-way",
+        "hold",
+        "hold-rpc",
+        "drop-rpc",
+        "slow-link",
+        "leadership-move",
+        "rolling-restart",
+    ];
+
+    /// The kind, as scenario files say it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Fault::Kill { .. } => "kill",
+            Fault::PowerLoss { .. } => "power-loss",
+            Fault::Pause { .. } => "pause",
+            Fault::Partition { .. } => "partition",
+            Fault::OneWay { .. } => "one-way",
+            Fault::Hold { .. } => "hold",
+            Fault::HoldRpc { .. } => "hold-rpc",
+            Fault::DropRpc { .. } => "drop-rpc",
+            Fault::SlowLink { .. } => "slow-link",
+            Fault::LeadershipMove { .. } => "leadership-move",
+            Fault::RollingRestart { .. } => "rolling-restart",
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! A scenario with every choice made: what a run is a function of.
+//!
+//! Plans are data. They are drawn once from (scenario, seed), printed, shrunk, stored and
+//! replayed. Targets stay symbolic ("leader of orders-0") until the moment of injection.
+
+use std::collections::BTreeMap;
+
+use broker_model::bug::Bug;
+use serde::{Deserialize, Serialize};
+
+use crate::seed::Seed;
+
+/// Everything that was decided before a run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The scenario's name.
+    pub scenario: String,
+    /// Keys every draw that is not in the plan: timers, latencies, disks, ids.
+    pub seed: Seed,
+    /// The historic bug that is switched on, by id.
+    #[serde(default)]
+    pub bug: Option<String>,
+    /// Probes that the scenario exists for, by id.
+    #[serde(default)]
+    pub probes: Vec<String>,
+    /// Checks (by name, without id) whose violation the scenario expects.
+    #[serde(default)]
+    pub expect: Vec<String>,
+    /// The processes.
+    pub nodes: Vec<NodePlan>,
+    /// The topics, created in the set-up phase.
+    pub topics: Vec<TopicPlan>,
+    /// Producers and consumers, one entry each.
+    pub clients: Vec<ClientPlan>,
+    /// What goes wrong.
+    pub faults: Vec<FaultPlan>,
+    /// How long, and over what network and disks.
+    pub run: RunPlan,
+}
+
+impl Plan {
+    /// The bug that is switched on.
+    #[must_use]
+    pub fn bug(&self) -> Option<Bug> {
+        self.bug.as_deref().and_then(Bug::from_id)
+    }
+}
+
+/// One process.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodePlan {
+    /// `node.id`.
+    pub id: i32,
+    /// server.properties, `process.roles` included.
+    pub config: BTreeMap<String, String>,
+    /// The longest lag of the broker's metadata, in milliseconds.
+    pub metadata_lag_max_ms: u64,
+}
+
+/// One topic.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicPlan {
+    /// Its name.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: i32,
+    /// How many replicas each.
+    pub replication_factor: i16,
+    /// Topic-level properties.
+    pub config: BTreeMap<String, String>,
+}
+
+/// One producer or consumer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientPlan {
+    /// `p/0`, `c/1`: the scenario's name and a counter.
+    pub name: String,
+    /// producer.properties or consumer.properties.
+    pub config: BTreeMap<String, String>,
+    /// What it does.
+    pub script: Script,
+}
+
+/// What a client does.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Script {
+    /// Sends records to a topic.
+    Produce {
+        /// The topic.
+        topic: String,
+        /// In order of time.
+        sends: Vec<SendPlan>,
+    },
+    /// Assigns itself every partition of a topic and follows to the end.
+    Consume {
+        /// The topic.
+        topic: String,
+        /// Milliseconds from the run's start.
+        from_ms: u64,
+        /// How long one poll waits, in milliseconds.
+        poll_ms: u64,
+        /// Pause between polls, in milliseconds.
+        pause_ms: u64,
+        /// Moments, in milliseconds from the start, at which it seeks to the beginning.
+        #[serde(default)]
+        rewinds_ms: Vec<u64>,
+    },
+}
+
+/// One record to send.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendPlan {
+    /// Microseconds from the run's start.
+    pub at_us: u64,
+    /// A fixed partition, or the partitioner's choice.
+    #[serde(default)]
+    pub partition: Option<i32>,
+    /// A key, or none.
+    #[serde(default)]
+    pub key: Option<u64>,
+    /// The value's length, at least 24 bytes.
+    pub bytes: u32,
+}
+
+/// One thing that goes wrong.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultPlan {
+    /// Keys the fault's own draws; survives the removal of other faults.
+    pub id: u32,
+    /// Milliseconds from the run's start.
+    pub at_ms: u64,
+    /// What.
+    pub fault: crate::fault::Fault,
+}
+
+/// How long a run is and what it runs over.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunPlan {
+    /// The workload's and the faults' time, in milliseconds.
+    pub duration_ms: u64,
+    /// The least time that healing is given, in milliseconds.
+    pub heal_ms: u64,
+    /// One-way latency of a message, in microseconds: least and most.
+    pub latency_us: (u64, u64),
+    /// How long a flush takes, in microseconds: least and most.
+    pub flush_us: (u64, u64),
+    /// When the operating system writes a file back by itself, in milliseconds after a write:
+    /// least and most.
+    pub writeback_ms: (u64, u64),
+    /// The simulated tick of the turmoil engine, in milliseconds.
+    pub tick_ms: u64,
+}

@@ -33,6 +33,7 @@
 
 pub mod bug;
 pub mod client;
+pub mod config;
 pub mod context;
 pub mod effect;
 pub mod ids;

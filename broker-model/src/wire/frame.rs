@@ -12,7 +12,8 @@ use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
 use super::api::{decode_request_body, decode_response_body, request_api};
 use super::guard::decode_bounded;
-use super::versions::{Listener, api};
+use super::versions::api;
+use crate::types::Listener;
 
 /// Kafka's default of `socket.request.max.bytes`.
 pub const SOCKET_REQUEST_MAX_BYTES: usize = 104_857_600;

@@ -7,8 +7,12 @@
 //! can justify: `guard` says how. A request that cannot be read closes its connection, as in Kafka.
 
 mod api;
+pub mod batch;
+pub mod build;
 pub mod frame;
 mod guard;
+pub mod record;
+pub mod validate;
 pub mod versions;
 
 pub use api::{default_request, default_response, request_api, response_api};

@@ -11,19 +11,11 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
 };
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, RequestKind};
 use kafka_protocol::protocol::{StrBytes, VersionRange};
 
-use super::api::codec_versions;
-
-/// Which of a process's two ports a connection came in on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Listener {
-    /// Clients and other brokers.
-    Broker,
-    /// The metadata quorum and brokers that talk to the active controller.
-    Controller,
-}
+use super::api::{codec_versions, request_api};
+use crate::types::Listener;
 
 /// One API, the versions we speak, and where it is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,22 +91,22 @@ pub fn api(listener: Listener, key: ApiKey) -> Option<&'static Api> {
     find(key).filter(|api| api.listeners.contains(&listener))
 }
 
+/// The version in which a process asks for its peer's versions.
+pub const API_VERSIONS_REQUEST_VERSION: i16 = 4;
+
 /// The highest version that both we and the peer speak.
 pub fn usable_version(key: ApiKey, peer: &PeerVersions) -> Option<i16> {
-    let theirs = peer.ranges.get(&(key as i16))?;
-    let common = spoken_versions(key).intersect(theirs);
+    let common = spoken_versions(key).intersect(&peer.range(key)?);
     (!common.is_empty()).then_some(common.max)
 }
 
 /// The versions in which we can ask: the table's, or for an API we do not serve, the codec's.
 pub fn spoken_versions(key: ApiKey) -> VersionRange {
-    find(key).map_or_else(
-        || codec_versions(key),
-        |api| VersionRange {
-            min: api.min,
-            max: api.max,
-        },
-    )
+    let ours = |api: &Api| VersionRange {
+        min: api.min,
+        max: api.max,
+    };
+    find(key).map_or_else(|| codec_versions(key), ours)
 }
 
 fn find(key: ApiKey) -> Option<&'static Api> {
@@ -124,44 +116,45 @@ fn find(key: ApiKey) -> Option<&'static Api> {
 }
 
 /// What the other side of a connection said it speaks.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PeerVersions {
-    ranges: BTreeMap<i16, VersionRange>,
+    /// API key, lowest and highest version; by key.
+    ranges: Vec<(i16, i16, i16)>,
 }
 
 impl PeerVersions {
     /// What an ApiVersions response promises. API keys we do not know are kept and never used.
-    pub fn from_response(response: &ApiVersionsResponse) -> Self {
-        let range = |api: &ApiVersion| VersionRange {
-            min: api.min_version,
-            max: api.max_version,
-        };
-        PeerVersions {
-            ranges: response
-                .api_keys
-                .iter()
-                .map(|api| (api.api_key, range(api)))
-                .collect(),
-        }
+    pub fn from_response(answer: &ApiVersionsResponse) -> Self {
+        let promised = |api: &ApiVersion| (api.api_key, api.min_version, api.max_version);
+        let mut ranges: Vec<_> = answer.api_keys.iter().map(promised).collect();
+        ranges.sort_unstable();
+        PeerVersions { ranges }
     }
 
     /// What a node of our own kind serves on `listener`, known without asking.
     pub fn of(listener: Listener) -> Self {
-        let ranges = APIS
-            .iter()
-            .filter(|api| api.listeners.contains(&listener))
-            .map(|api| {
-                (
-                    api.key as i16,
-                    VersionRange {
-                        min: api.min,
-                        max: api.max,
-                    },
-                )
-            });
+        let served = APIS.iter().filter(|api| api.listeners.contains(&listener));
         PeerVersions {
-            ranges: ranges.collect(),
+            ranges: served
+                .map(|api| (api.key as i16, api.min, api.max))
+                .collect(),
         }
+    }
+
+    /// The newest version of this request that both sides speak. Where there is none, the newest of
+    /// ours: the peer will close the connection, which is what happens to a stranger.
+    pub fn usable(&self, body: &RequestKind) -> i16 {
+        let key = request_api(body);
+        usable_version(key, self).unwrap_or_else(|| spoken_versions(key).max)
+    }
+
+    fn range(&self, key: ApiKey) -> Option<VersionRange> {
+        let at = self
+            .ranges
+            .binary_search_by_key(&(key as i16), |range| range.0)
+            .ok()?;
+        let (_, min, max) = self.ranges[at];
+        Some(VersionRange { min, max })
     }
 }
 

@@ -242,11 +242,8 @@ mod tests {
     #[test]
     fn numbers_survive_at_every_length() {
         for shift in 0..64 {
-            for value in [
-                1_i64 << shift,
-                (1_i64 << shift).wrapping_neg(),
-                (1_i64 << shift) - 1,
-            ] {
+            let power = 1_i64 << shift;
+            for value in [power, power.wrapping_neg(), power.wrapping_sub(1)] {
                 let mut out = Vec::new();
                 put_varlong(&mut out, value);
                 assert_eq!(out.len(), varlong_bytes(value), "{value}");

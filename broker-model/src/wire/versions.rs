@@ -12,7 +12,7 @@ use kafka_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
 };
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, RequestKind};
-use kafka_protocol::protocol::{StrBytes, VersionRange};
+use kafka_protocol::protocol::StrBytes;
 
 use super::api::{codec_versions, request_api};
 use crate::types::Listener;
@@ -96,47 +96,57 @@ pub const API_VERSIONS_REQUEST_VERSION: i16 = 4;
 
 /// The highest version that both we and the peer speak.
 pub fn usable_version(key: ApiKey, peer: &PeerVersions) -> Option<i16> {
-    let common = spoken_versions(key).intersect(&peer.range(key)?);
-    (!common.is_empty()).then_some(common.max)
-}
-
-/// The versions in which we can ask: the table's, or for an API we do not serve, the codec's.
-pub fn spoken_versions(key: ApiKey) -> VersionRange {
-    let ours = |api: &Api| VersionRange {
-        min: api.min,
-        max: api.max,
-    };
-    find(key).map_or_else(|| codec_versions(key), ours)
+    let at = peer
+        .common
+        .binary_search_by_key(&(key as i16), |&(key, _)| key)
+        .ok()?;
+    Some(peer.common[at].1)
 }
 
 fn find(key: ApiKey) -> Option<&'static Api> {
-    APIS.binary_search_by_key(&(key as i16), |api| api.key as i16)
-        .ok()
-        .map(|at| &APIS[at])
+    let at = APIS
+        .binary_search_by_key(&(key as i16), |api| api.key as i16)
+        .ok()?;
+    Some(&APIS[at])
 }
 
-/// What the other side of a connection said it speaks.
+fn served(listener: Listener) -> impl Iterator<Item = &'static Api> {
+    APIS.iter()
+        .filter(move |api| api.listeners.contains(&listener))
+}
+
+/// What we and the other side of a connection both speak.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PeerVersions {
-    /// API key, lowest and highest version; by key.
-    ranges: Vec<(i16, i16, i16)>,
+    /// API key and the highest version that both sides know, by key.
+    common: Vec<(i16, i16)>,
 }
 
 impl PeerVersions {
-    /// What an ApiVersions response promises. API keys we do not know are kept and never used.
-    pub fn from_response(answer: &ApiVersionsResponse) -> Self {
-        let promised = |api: &ApiVersion| (api.api_key, api.min_version, api.max_version);
-        let mut ranges: Vec<_> = answer.api_keys.iter().map(promised).collect();
-        ranges.sort_unstable();
-        PeerVersions { ranges }
+    /// From an ApiVersions response of the peer's `listener`. What that listener is not for is left
+    /// out, whatever the peer says.
+    pub fn from_response(listener: Listener, answer: &ApiVersionsResponse) -> Self {
+        let promised = |api: &Api| {
+            let theirs = answer
+                .api_keys
+                .iter()
+                .find(|theirs| theirs.api_key == api.key as i16)?;
+            let (min, max) = (
+                api.min.max(theirs.min_version),
+                api.max.min(theirs.max_version),
+            );
+            (min <= max).then_some((api.key as i16, max))
+        };
+        PeerVersions {
+            common: served(listener).filter_map(promised).collect(),
+        }
     }
 
     /// What a node of our own kind serves on `listener`, known without asking.
     pub fn of(listener: Listener) -> Self {
-        let served = APIS.iter().filter(|api| api.listeners.contains(&listener));
         PeerVersions {
-            ranges: served
-                .map(|api| (api.key as i16, api.min, api.max))
+            common: served(listener)
+                .map(|api| (api.key as i16, api.max))
                 .collect(),
         }
     }
@@ -145,16 +155,8 @@ impl PeerVersions {
     /// ours: the peer will close the connection, which is what happens to a stranger.
     pub fn usable(&self, body: &RequestKind) -> i16 {
         let key = request_api(body);
-        usable_version(key, self).unwrap_or_else(|| spoken_versions(key).max)
-    }
-
-    fn range(&self, key: ApiKey) -> Option<VersionRange> {
-        let at = self
-            .ranges
-            .binary_search_by_key(&(key as i16), |range| range.0)
-            .ok()?;
-        let (_, min, max) = self.ranges[at];
-        Some(VersionRange { min, max })
+        let ours = || find(key).map_or_else(|| codec_versions(key).max, |api| api.max);
+        usable_version(key, self).unwrap_or_else(ours)
     }
 }
 
@@ -216,11 +218,7 @@ pub fn api_versions_response(
         return ApiVersionsResponse::default()
             .with_error_code(ResponseError::InvalidRequest.code());
     }
-    let api_keys = APIS
-        .iter()
-        .filter(|api| api.listeners.contains(&listener))
-        .map(advertised)
-        .collect();
+    let api_keys = served(listener).map(advertised).collect();
     // Old clients cannot read a feature whose lowest level is 0 (KAFKA-17492).
     let supported = supported
         .iter()
@@ -368,7 +366,10 @@ mod tests {
         };
         let peer = |min, max| {
             let keys = vec![range(min, max).with_api_key(ApiKey::Fetch as i16)];
-            PeerVersions::from_response(&ApiVersionsResponse::default().with_api_keys(keys))
+            PeerVersions::from_response(
+                Listener::Broker,
+                &ApiVersionsResponse::default().with_api_keys(keys),
+            )
         };
         assert_eq!(usable_version(ApiKey::Fetch, &peer(4, 12)), Some(12));
         assert_eq!(usable_version(ApiKey::Fetch, &peer(4, 99)), Some(18));

@@ -194,90 +194,92 @@ const fn hours(name: &'static str) -> Synonym {
 
 /// The synonyms of a topic's property, the strongest first.
 fn synonyms(name: &str) -> &'static [Synonym] {
-    const SYNONYMS: &[(&str, &[Synonym])] = &[
-        ("segment.bytes", &[same("log.segment.bytes")]),
-        (
-            "segment.ms",
-            &[same("log.roll.ms"), hours("log.roll.hours")],
-        ),
-        (
-            "segment.jitter.ms",
-            &[same("log.roll.jitter.ms"), hours("log.roll.jitter.hours")],
-        ),
-        ("segment.index.bytes", &[same("log.index.size.max.bytes")]),
-        ("flush.messages", &[same("log.flush.interval.messages")]),
-        (
-            "flush.ms",
-            &[
-                same("log.flush.interval.ms"),
-                same("log.flush.scheduler.interval.ms"),
-            ],
-        ),
-        ("retention.bytes", &[same("log.retention.bytes")]),
-        (
-            "retention.ms",
-            &[
-                same("log.retention.ms"),
-                minutes("log.retention.minutes"),
-                hours("log.retention.hours"),
-            ],
-        ),
-        ("max.message.bytes", &[same("message.max.bytes")]),
-        ("index.interval.bytes", &[same("log.index.interval.bytes")]),
-        (
-            "delete.retention.ms",
-            &[same("log.cleaner.delete.retention.ms")],
-        ),
-        (
-            "min.compaction.lag.ms",
-            &[same("log.cleaner.min.compaction.lag.ms")],
-        ),
-        (
-            "max.compaction.lag.ms",
-            &[same("log.cleaner.max.compaction.lag.ms")],
-        ),
-        (
-            "file.delete.delay.ms",
-            &[same("log.segment.delete.delay.ms")],
-        ),
-        (
-            "min.cleanable.dirty.ratio",
-            &[same("log.cleaner.min.cleanable.ratio")],
-        ),
-        ("cleanup.policy", &[same("log.cleanup.policy")]),
-        (
-            "unclean.leader.election.enable",
-            &[same("unclean.leader.election.enable")],
-        ),
-        ("min.insync.replicas", &[same("min.insync.replicas")]),
-        ("compression.type", &[same("compression.type")]),
-        ("compression.gzip.level", &[same("compression.gzip.level")]),
-        ("compression.lz4.level", &[same("compression.lz4.level")]),
-        ("compression.zstd.level", &[same("compression.zstd.level")]),
-        ("preallocate", &[same("log.preallocate")]),
-        (
-            "message.timestamp.type",
-            &[same("log.message.timestamp.type")],
-        ),
-        (
-            "message.timestamp.before.max.ms",
-            &[same("log.message.timestamp.before.max.ms")],
-        ),
-        (
-            "message.timestamp.after.max.ms",
-            &[same("log.message.timestamp.after.max.ms")],
-        ),
-        ("local.retention.ms", &[same("log.local.retention.ms")]),
-        (
-            "local.retention.bytes",
-            &[same("log.local.retention.bytes")],
-        ),
-    ];
     SYNONYMS
         .iter()
         .find(|(topic, _)| *topic == name)
         .map_or(&[], |(_, synonyms)| synonyms)
 }
+
+/// Every topic property that a node has a word on (`ServerTopicConfigSynonyms`).
+const SYNONYMS: &[(&str, &[Synonym])] = &[
+    ("segment.bytes", &[same("log.segment.bytes")]),
+    (
+        "segment.ms",
+        &[same("log.roll.ms"), hours("log.roll.hours")],
+    ),
+    (
+        "segment.jitter.ms",
+        &[same("log.roll.jitter.ms"), hours("log.roll.jitter.hours")],
+    ),
+    ("segment.index.bytes", &[same("log.index.size.max.bytes")]),
+    ("flush.messages", &[same("log.flush.interval.messages")]),
+    (
+        "flush.ms",
+        &[
+            same("log.flush.interval.ms"),
+            same("log.flush.scheduler.interval.ms"),
+        ],
+    ),
+    ("retention.bytes", &[same("log.retention.bytes")]),
+    (
+        "retention.ms",
+        &[
+            same("log.retention.ms"),
+            minutes("log.retention.minutes"),
+            hours("log.retention.hours"),
+        ],
+    ),
+    ("max.message.bytes", &[same("message.max.bytes")]),
+    ("index.interval.bytes", &[same("log.index.interval.bytes")]),
+    (
+        "delete.retention.ms",
+        &[same("log.cleaner.delete.retention.ms")],
+    ),
+    (
+        "min.compaction.lag.ms",
+        &[same("log.cleaner.min.compaction.lag.ms")],
+    ),
+    (
+        "max.compaction.lag.ms",
+        &[same("log.cleaner.max.compaction.lag.ms")],
+    ),
+    (
+        "file.delete.delay.ms",
+        &[same("log.segment.delete.delay.ms")],
+    ),
+    (
+        "min.cleanable.dirty.ratio",
+        &[same("log.cleaner.min.cleanable.ratio")],
+    ),
+    ("cleanup.policy", &[same("log.cleanup.policy")]),
+    (
+        "unclean.leader.election.enable",
+        &[same("unclean.leader.election.enable")],
+    ),
+    ("min.insync.replicas", &[same("min.insync.replicas")]),
+    ("compression.type", &[same("compression.type")]),
+    ("compression.gzip.level", &[same("compression.gzip.level")]),
+    ("compression.lz4.level", &[same("compression.lz4.level")]),
+    ("compression.zstd.level", &[same("compression.zstd.level")]),
+    ("preallocate", &[same("log.preallocate")]),
+    (
+        "message.timestamp.type",
+        &[same("log.message.timestamp.type")],
+    ),
+    (
+        "message.timestamp.before.max.ms",
+        &[same("log.message.timestamp.before.max.ms")],
+    ),
+    (
+        "message.timestamp.after.max.ms",
+        &[same("log.message.timestamp.after.max.ms")],
+    ),
+    ("local.retention.ms", &[same("log.local.retention.ms")]),
+    (
+        "local.retention.bytes",
+        &[same("log.local.retention.bytes")],
+    ),
+];
 
 /// What the node's own properties say about a topic's property, in the topic's units.
 fn inherited(node: &Given, name: &str) -> Option<Value> {

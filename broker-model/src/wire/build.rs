@@ -7,8 +7,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::batch::{
     Attributes, BATCH_OVERHEAD, BatchHeader, LOG_OVERHEAD, MAGIC, NO_TIMESTAMP, ProducerState,
-    put_crc, put_header,
 };
+use super::patch::{put_crc, put_header};
 use super::record::{put_varlong, varlong_bytes};
 use crate::types::{LeaderEpoch, Offset};
 

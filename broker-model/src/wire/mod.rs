@@ -11,6 +11,7 @@ pub mod batch;
 pub mod build;
 pub mod frame;
 mod guard;
+mod patch;
 pub mod record;
 pub mod validate;
 pub mod versions;

@@ -252,8 +252,9 @@ fn check_record(
 mod tests {
     use super::*;
     use crate::types::{ProducerEpoch, ProducerId, Sequence};
-    use crate::wire::batch::{Attributes, ProducerState, put_crc, put_header};
+    use crate::wire::batch::{Attributes, ProducerState};
     use crate::wire::build::BatchBuilder;
+    use crate::wire::patch::{put_crc, put_header};
 
     const RULES: ProduceRules = ProduceRules {
         max_message_bytes: 1000,

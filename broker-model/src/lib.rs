@@ -38,6 +38,7 @@ pub mod context;
 pub mod effect;
 pub mod ids;
 pub mod input;
+pub mod log;
 pub mod metadata;
 pub mod node;
 pub mod note;

@@ -190,8 +190,7 @@ impl UnifiedLog {
 
 /// Whether a batch is one that a leader wrote: undamaged, with offsets and an epoch.
 pub(super) fn is_stored_batch(batch: &Batch<'_>) -> bool {
-    batch.is_crc_valid()
-        && 0 <= batch.header.last_offset_delta
-        && Offset::ZERO <= batch.header.base_offset
-        && LeaderEpoch::NONE < batch.header.partition_leader_epoch
+    let (base, delta) = (batch.header.base_offset, batch.header.last_offset_delta);
+    let has_offsets = 0 <= delta && Offset::ZERO <= base && base.0 < i64::MAX - i64::from(delta);
+    has_offsets && LeaderEpoch::NONE < batch.header.partition_leader_epoch && batch.is_crc_valid()
 }

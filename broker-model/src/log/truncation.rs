@@ -28,7 +28,7 @@ impl UnifiedLog {
         self.log_start = to;
         self.producers.forget_txns_below(to);
         if self.epochs.truncate_from_start(to) {
-            self.note_epochs(cx);
+            self.note_epochs(cx, self.epochs.entries());
         }
         self.note_offsets(cx, before);
         Ok(true)
@@ -114,7 +114,7 @@ impl UnifiedLog {
             self.epochs.truncate_from_end(self.log_end)
         };
         if cut {
-            self.note_epochs(cx);
+            self.note_epochs(cx, self.epochs.entries());
         }
     }
 

@@ -263,7 +263,10 @@ impl UnifiedLog {
         match self.epochs.assign(epoch, start) {
             Assigned::Known => return,
             Assigned::Added => {}
-            Assigned::AddedAfterCut => self.note_epochs(cx),
+            Assigned::AddedAfterCut => {
+                let (_, kept) = self.epochs.entries().split_last().expect("one was added");
+                self.note_epochs(cx, kept);
+            }
         }
         cx.effects.note(Note::EpochAssigned {
             partition: self.partition,
@@ -325,10 +328,10 @@ impl UnifiedLog {
         }
     }
 
-    pub(super) fn note_epochs(&self, cx: &mut Context<'_>) {
+    pub(super) fn note_epochs(&self, cx: &mut Context<'_>, left: &[(LeaderEpoch, Offset)]) {
         cx.effects.note(Note::EpochsCut {
             partition: self.partition,
-            epochs: self.epochs.entries().to_vec(),
+            epochs: left.to_vec(),
         });
     }
 

@@ -43,6 +43,7 @@ pub mod metadata;
 pub mod node;
 pub mod note;
 pub mod probe;
+pub mod raft;
 pub mod timer;
 pub mod types;
 pub mod wire;

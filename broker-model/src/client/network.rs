@@ -75,6 +75,19 @@ impl NetworkError {
     }
 }
 
+/// How far a channel is from being able to send, best first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Readiness {
+    /// Connected and negotiated.
+    Ready,
+    /// A connection attempt runs.
+    Connecting,
+    /// Not connected; an attempt may start at once.
+    Idle,
+    /// The last connection is gone and the next attempt has to wait.
+    BackingOff,
+}
+
 /// What the senders of a process have to hear about.
 #[derive(Clone, PartialEq, Debug)]
 pub enum NetworkEvent {
@@ -107,6 +120,10 @@ struct Link {
     next_correlation_id: i32,
     /// Connection attempts that failed since the last success.
     failures: u32,
+    /// Somebody asked for the connection while it was backing off.
+    wanted: bool,
+    /// The number of the last connection attempt among all of the process, 0 before the first.
+    attempt: u64,
     /// When `Timer::Network` fires at the latest, if it is armed.
     armed_ms: Option<u64>,
 }
@@ -182,8 +199,27 @@ impl Network {
             .map_or(0, |link| link.queue.len() + link.in_flight.len())
     }
 
-    /// Connects the channel unless it is connected or backing off, as `NetworkClient.ready` does.
-    /// True if it is ready; otherwise `NetworkEvent::Ready` will tell.
+    /// How far the channel is from being able to send.
+    #[must_use]
+    pub fn readiness(&self, channel: Channel) -> Readiness {
+        let state = self.links.get(&channel).map(|link| &link.state);
+        match state {
+            None | Some(State::Idle) => Readiness::Idle,
+            Some(State::Backoff) => Readiness::BackingOff,
+            Some(State::Connecting { .. } | State::Negotiating { .. }) => Readiness::Connecting,
+            Some(State::Ready { .. }) => Readiness::Ready,
+        }
+    }
+
+    /// A number that grows with the moment of the channel's last connection attempt; 0 before the
+    /// first.
+    #[must_use]
+    pub fn last_attempt(&self, channel: Channel) -> u64 {
+        self.links.get(&channel).map_or(0, |link| link.attempt)
+    }
+
+    /// Connects the channel unless it is connected, as `NetworkClient.ready` does; while it backs
+    /// off, once that is over. True if it is ready; otherwise `NetworkEvent::Ready` will tell.
     pub fn connect(
         &mut self,
         now: Now,
@@ -192,17 +228,18 @@ impl Network {
         effects: &mut Effects,
     ) -> bool {
         self.point(channel, to, effects);
-        let link = self.links.get(&channel).expect("just pointed");
+        let link = self.links.get_mut(&channel).expect("just pointed");
         match link.state {
             State::Ready { .. } => return true,
             State::Idle => self.open(now, channel, effects),
-            State::Backoff | State::Connecting { .. } | State::Negotiating { .. } => {}
+            State::Backoff => link.wanted = true,
+            State::Connecting { .. } | State::Negotiating { .. } => {}
         }
         false
     }
 
     /// Sends a request; it waits while the channel connects. `token` comes back with the
-    /// completion. A channel that was pointed elsewhere is reconnected: what it had in flight must
+    /// completion, unless it is a produce with acks=0 and gets written: nothing answers that. A channel that was pointed elsewhere is reconnected: what it had in flight must
     /// have been taken back with [`Network::close`].
     pub fn send(
         &mut self,
@@ -243,6 +280,20 @@ impl Network {
             effects.close(conn);
         }
         events
+    }
+
+    /// Drops every connection and forgets what was outstanding.
+    pub fn close_all(&mut self, effects: &mut Effects) {
+        for (&channel, link) in &self.links {
+            if let Some(conn) = link.state.conn() {
+                effects.close(conn);
+            }
+            if link.armed_ms.is_some() {
+                effects.disarm(Timer::Network(channel));
+            }
+        }
+        self.links.clear();
+        self.channels.clear();
     }
 
     /// `Input::Opened` of a connection that this process opened.
@@ -351,7 +402,7 @@ impl Network {
             State::Backoff => {
                 link.state = State::Idle;
                 link.expire_queue(now, channel, &mut events);
-                if !link.queue.is_empty() {
+                if link.wanted || !link.queue.is_empty() {
                     self.open(now, channel, effects);
                 }
             }
@@ -408,6 +459,8 @@ impl Network {
             in_flight: VecDeque::new(),
             next_correlation_id: 0,
             failures: 0,
+            wanted: false,
+            attempt: 0,
             armed_ms: None,
         };
         self.links.insert(channel, link);
@@ -421,6 +474,8 @@ impl Network {
             .get_mut(&channel)
             .expect("a channel is pointed before it opens");
         let deadline_ms = now.mono_ms + self.config.setup_timeout_ms;
+        link.wanted = false;
+        link.attempt = self.opened;
         link.state = State::Connecting { conn, deadline_ms };
         self.channels.insert(conn, channel);
         effects.push(Effect::Open {
@@ -443,12 +498,14 @@ impl Network {
             let version = versions.usable(&pending.body);
             let correlation_id = link.next_correlation_id;
             link.next_correlation_id = link.next_correlation_id.wrapping_add(1) & i32::MAX;
-            link.in_flight.push_back(InFlight {
-                token: pending.token,
-                deadline_ms: pending.deadline_ms,
-                correlation_id,
-                version,
-            });
+            if !is_one_way(&pending.body) {
+                link.in_flight.push_back(InFlight {
+                    token: pending.token,
+                    deadline_ms: pending.deadline_ms,
+                    correlation_id,
+                    version,
+                });
+            }
             effects.push(Effect::Send {
                 conn,
                 version,
@@ -567,6 +624,11 @@ impl State {
             | State::Ready { conn, .. } => Some(conn),
         }
     }
+}
+
+/// Whether no answer will come (`acks = 0`).
+fn is_one_way(body: &RequestKind) -> bool {
+    matches!(body, RequestKind::Produce(produce) if produce.acks == 0)
 }
 
 fn not_sent(channel: Channel, pending: &Pending) -> NetworkEvent {

@@ -8,7 +8,6 @@
 
 mod api;
 pub mod batch;
-pub mod brief;
 pub mod build;
 pub mod frame;
 mod guard;

@@ -1,0 +1,57 @@
+//! What a client's request is for, packed into the number that comes back with its completion.
+
+/// Which part of the client sent a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// The leader cache asks for metadata.
+    Metadata,
+    /// The producer asks for its id.
+    InitProducerId,
+    /// The producer sends batches.
+    Produce,
+    /// The consumer fetches.
+    Fetch,
+    /// The consumer resolves start positions or end offsets.
+    ListOffsets,
+    /// The consumer validates positions (KIP-320).
+    EpochEnds,
+    /// The admin client creates a topic.
+    CreateTopic,
+}
+
+impl Purpose {
+    const ALL: [Purpose; 7] = [
+        Purpose::Metadata,
+        Purpose::InitProducerId,
+        Purpose::Produce,
+        Purpose::Fetch,
+        Purpose::ListOffsets,
+        Purpose::EpochEnds,
+        Purpose::CreateTopic,
+    ];
+
+    /// The token of that part's `n`-th request.
+    pub(super) fn token(self, n: u64) -> u64 {
+        n * SLOTS + self as u64
+    }
+
+    /// The part that made the token, and its `n`.
+    pub(super) fn of(token: u64) -> (Purpose, u64) {
+        let slot = usize::try_from(token % SLOTS).expect("a remainder below 8 fits");
+        (Purpose::ALL[slot], token / SLOTS)
+    }
+}
+
+const SLOTS: u64 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_says_who_made_it() {
+        for purpose in Purpose::ALL {
+            assert_eq!(Purpose::of(purpose.token(12_345)), (purpose, 12_345));
+        }
+    }
+}

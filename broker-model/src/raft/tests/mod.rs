@@ -1,3 +1,0 @@
-//! Stories and random schedules of whole quorums, delivered by hand.
-
-pub(super) mod disk;

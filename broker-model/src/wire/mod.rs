@@ -8,6 +8,7 @@
 
 mod api;
 pub mod batch;
+pub mod brief;
 pub mod build;
 pub mod frame;
 mod guard;

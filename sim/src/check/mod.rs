@@ -1,1 +1,47 @@
-//! The invariants, and what judges them.
+//! The judge: what must be true of every run.
+//!
+//! The recorder hands each fact (a node's note, a history line, something done to the cluster) to
+//! the [`Judge`] in its order `n`. The judge first lets the [`World`] take it in (ghost state: what
+//! was committed, by whom, what may have been lost), then asks the checks that are concerned by
+//! facts of that [`Kind`]. It is a pure observer: nothing of it reaches the run.
+//!
+//! One file a check, named `name/ID` after the catalogue in docs/invariants.md. A check says
+//! [`Outcome::Exercised`] only where its premise arose from a recorded fact and was not trivially
+//! true, and [`Outcome::Excused`] where Kafka does not promise what the check demands.
+
+mod judge;
+mod kind;
+mod outcome;
+pub mod world;
+
+pub use judge::{Judge, Judgement, black_box};
+pub use kind::Kind;
+pub use outcome::{Class, Outcome, Sink, Violation};
+pub use world::World;
+
+use crate::observe::Observed;
+
+/// A property of every run.
+pub trait Check {
+    /// Its name and its id in the catalogue: `leader-completeness/RP-8`.
+    fn name(&self) -> &'static str;
+
+    /// The kinds of facts that it looks at; [`Check::on`] is called for no others.
+    fn wants(&self) -> &'static [Kind];
+
+    /// Judges a fact. The world has taken it in already; what it replaced is in
+    /// [`World::moment`].
+    fn on(&mut self, _event: &Observed<'_>, _world: &World, _sink: &mut Sink) {}
+
+    /// Judges the whole run.
+    fn finish(&mut self, _world: &World, _sink: &mut Sink) {}
+}
+
+/// A check, as made for a run.
+pub type Boxed = Box<dyn Check>;
+
+/// Every check, in the order of the catalogue.
+pub const ALL: &[fn() -> Boxed] = &[];
+
+/// Those of [`ALL`] that need nothing but a client history.
+pub const BLACK_BOX: &[fn() -> Boxed] = &[];

@@ -1,0 +1,3 @@
+//! Stories and random schedules of whole quorums, delivered by hand.
+
+pub(super) mod disk;

@@ -1,0 +1,5 @@
+//! The log against stories and against naive models of itself.
+
+mod harness;
+mod properties;
+mod stories;

@@ -1,0 +1,131 @@
+//! Runs the checks over the facts of a run.
+
+use std::collections::BTreeMap;
+
+use broker_model::types::NodeId;
+
+use super::kind::{KINDS, Kind};
+use super::{ALL, BLACK_BOX, Boxed, Sink, Violation, World};
+use crate::history::{Body, Hdr, Line};
+use crate::observe::{Fact, NodeEnd, Observed, Setup};
+
+/// Judges one run while it happens.
+pub struct Judge {
+    world: World,
+    checks: Vec<Boxed>,
+    /// For each kind of fact, who looks at it.
+    concerned: Vec<Vec<usize>>,
+    sink: Sink,
+    /// How many violations were looked at for `unexpected`.
+    seen: usize,
+    unexpected: Option<usize>,
+}
+
+/// What a run was found to be.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Judgement {
+    /// Earliest first; expected ones too.
+    pub violations: Vec<Violation>,
+    /// How often each check's premise was true and not trivially so.
+    pub exercised: BTreeMap<&'static str, u64>,
+    /// How often a check's conclusion did not hold, by check and reason.
+    pub excused: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+impl Judge {
+    /// All checks, for a run of that plan.
+    #[must_use]
+    pub fn new(setup: &Setup<'_>) -> Self {
+        Self::with(World::new(setup), ALL)
+    }
+
+    fn with(world: World, checks: &[fn() -> Boxed]) -> Self {
+        let checks: Vec<Boxed> = checks.iter().map(|make| make()).collect();
+        let mut concerned = vec![Vec::new(); KINDS];
+        for (index, check) in checks.iter().enumerate() {
+            for &kind in check.wants() {
+                concerned[kind as usize].push(index);
+            }
+        }
+        let names = checks.iter().map(|check| check.name()).collect();
+        Self {
+            world,
+            checks,
+            concerned,
+            sink: Sink::new(names),
+            seen: 0,
+            unexpected: None,
+        }
+    }
+
+    /// Takes the next fact.
+    pub fn observe(&mut self, event: &Observed<'_>) {
+        self.sink.at(event.n, event.t_us);
+        self.world.observe(event);
+        for &index in &self.concerned[Kind::of(&event.fact) as usize] {
+            self.sink.speaks(index);
+            self.checks[index].on(event, &self.world, &mut self.sink);
+        }
+        if self.seen < self.sink.violations().len() {
+            self.find_unexpected();
+        }
+    }
+
+    /// The first violation that the scenario does not expect: there is no point in going on.
+    #[must_use]
+    pub fn first_violation(&self) -> Option<&Violation> {
+        self.unexpected.map(|index| &self.sink.violations()[index])
+    }
+
+    /// Committed offsets that were lost so far and that nobody promised to keep, as history lines.
+    /// They belong into an exported history, in their order `n`, and into no digest.
+    #[must_use]
+    pub fn destroyed(&self) -> &[Line] {
+        self.world.destroyed()
+    }
+
+    /// Judges the whole run; `ends` are the nodes as they are now.
+    #[must_use]
+    pub fn finish(mut self, ends: &BTreeMap<NodeId, NodeEnd>) -> Judgement {
+        self.world.end(ends.clone());
+        for (index, check) in self.checks.iter_mut().enumerate() {
+            self.sink.speaks(index);
+            check.finish(&self.world, &mut self.sink);
+        }
+        let (violations, exercised, excused) = self.sink.into_parts();
+        Judgement {
+            violations,
+            exercised,
+            excused,
+        }
+    }
+
+    fn find_unexpected(&mut self) {
+        let violations = self.sink.violations();
+        if self.unexpected.is_none() {
+            self.unexpected = (self.seen..violations.len())
+                .find(|&index| !self.world.expects(violations[index].check));
+        }
+        self.seen = violations.len();
+    }
+}
+
+/// Judges a recorded history by what clients saw.
+#[must_use]
+pub fn black_box(lines: &[Line]) -> Judgement {
+    let none = Hdr::default();
+    let header = lines.iter().find_map(|line| match &line.b {
+        Body::Hdr(header) => Some(header),
+        _ => None,
+    });
+    let world = World::of_history(header.unwrap_or(&none));
+    let mut judge = Judge::with(world, BLACK_BOX);
+    for line in lines {
+        judge.observe(&Observed {
+            n: line.n,
+            t_us: line.t,
+            fact: Fact::History(line),
+        });
+    }
+    judge.finish(&BTreeMap::new())
+}

@@ -44,6 +44,7 @@ pub mod node;
 pub mod note;
 pub mod probe;
 pub mod raft;
+pub mod replica;
 pub mod timer;
 pub mod types;
 pub mod wire;

@@ -8,6 +8,7 @@ pub mod delta;
 pub mod image;
 pub mod log_hash;
 pub mod record;
+pub mod registration;
 
 pub use delta::MetadataDelta;
 pub use image::MetadataImage;

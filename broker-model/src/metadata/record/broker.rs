@@ -208,6 +208,15 @@ impl BrokerRegistrationChangeRecord {
         }
     }
 
+    /// The lowest version that can carry the change, as `ReplicationControlManager` writes it.
+    pub(super) fn version(&self) -> u32 {
+        if !self.log_dirs.is_empty() {
+            2
+        } else {
+            u32::from(self.in_controlled_shutdown)
+        }
+    }
+
     pub(super) fn write(&self, out: &mut Writer) {
         out.i32(self.broker.0);
         out.i64(self.epoch.0);

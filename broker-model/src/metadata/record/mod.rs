@@ -142,7 +142,7 @@ impl MetadataRecord {
             MetadataRecord::RemoveTopic(_) => (9, 0),
             MetadataRecord::FeatureLevel(_) => (12, 0),
             MetadataRecord::ProducerIds(_) => (15, 0),
-            MetadataRecord::BrokerRegistrationChange(_) => (17, 2),
+            MetadataRecord::BrokerRegistrationChange(record) => (17, record.version()),
             MetadataRecord::NoOp => (20, 0),
         }
     }
@@ -320,7 +320,7 @@ mod tests {
         change.in_controlled_shutdown = true;
         check(
             MetadataRecord::BrokerRegistrationChange(change),
-            "01 11 02 00000002 0000000000000009 02 00 01 ff 01 01 01",
+            "01 11 01 00000002 0000000000000009 02 00 01 ff 01 01 01",
         );
         check(
             MetadataRecord::ProducerIds(ProducerIdsRecord {

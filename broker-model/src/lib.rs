@@ -35,6 +35,7 @@ pub mod bug;
 pub mod client;
 pub mod config;
 pub mod context;
+pub mod controller;
 pub mod effect;
 pub mod ids;
 pub mod input;

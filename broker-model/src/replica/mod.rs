@@ -30,5 +30,7 @@ mod produce;
 mod purgatory;
 mod sessions;
 mod storage;
+mod view;
 
 pub use manager::{ReplicaConfig, ReplicaManager};
+pub use view::PartitionView;

@@ -31,6 +31,7 @@
 //!
 //! The version followed is Apache Kafka 4.2.
 
+pub mod broker;
 pub mod bug;
 pub mod client;
 pub mod config;

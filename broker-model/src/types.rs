@@ -255,7 +255,7 @@ pub enum FlushOwner {
 impl FlushId {
     /// The `n`-th flush of that part.
     #[must_use]
-    pub fn new(owner: FlushOwner, n: u64) -> FlushId {
+    pub const fn new(owner: FlushOwner, n: u64) -> FlushId {
         FlushId(n * 4 + owner as u64)
     }
 

@@ -14,11 +14,10 @@ pub(super) struct Backoff {
 impl Backoff {
     /// The delay in milliseconds after `attempts` earlier delays.
     pub(super) fn delay_ms(self, attempts: u32, ids: &mut IdSource) -> u64 {
-        let initial_ms = self.initial_ms.min(self.max_ms);
-        let term_ms = (initial_ms << attempts.min(DOUBLINGS_MAX)).min(self.max_ms);
-        if term_ms == 0 {
-            return 0;
+        if self.max_ms <= self.initial_ms {
+            return self.max_ms;
         }
+        let term_ms = (self.initial_ms << attempts.min(DOUBLINGS_MAX)).min(self.max_ms);
         let percent = 80 + ids.below(41);
         (term_ms * percent / 100).min(self.max_ms)
     }
@@ -44,5 +43,10 @@ mod tests {
             assert!(range.contains(&delay), "{attempts}: {delay}");
         }
         assert!((800..=1_000).contains(&backoff.delay_ms(40, &mut ids)));
+        let constant = Backoff {
+            initial_ms: 100,
+            max_ms: 100,
+        };
+        assert_eq!(constant.delay_ms(3, &mut ids), 100);
     }
 }

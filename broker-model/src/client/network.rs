@@ -8,10 +8,15 @@
 //! A request that timed out may still be executed by the node that got it: the connection is
 //! gone, not the request.
 
-use std::collections::{BTreeMap, VecDeque};
+mod link;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 
 use kafka_protocol::messages::{ApiVersionsRequest, RequestKind, ResponseKind};
 
+use self::link::{Link, Pending, State};
 use crate::effect::{Effect, Effects};
 use crate::timer::{Channel, Timer};
 use crate::types::{ConnectionId, Endpoint, Listener, Now, StrBytes};
@@ -109,61 +114,6 @@ pub struct Network {
     opened: u64,
 }
 
-#[derive(Debug)]
-struct Link {
-    to: Endpoint,
-    state: State,
-    /// Not written yet.
-    queue: VecDeque<Pending>,
-    /// Written, oldest first.
-    in_flight: VecDeque<InFlight>,
-    next_correlation_id: i32,
-    /// Connection attempts that failed since the last success.
-    failures: u32,
-    /// Somebody asked for the connection while it was backing off.
-    wanted: bool,
-    /// The number of the last connection attempt among all of the process, 0 before the first.
-    attempt: u64,
-    /// When `Timer::Network` fires at the latest, if it is armed.
-    armed_ms: Option<u64>,
-}
-
-#[derive(Debug)]
-enum State {
-    /// No connection and none wanted.
-    Idle,
-    /// `reconnect.backoff.ms` runs; the timer's firing ends it.
-    Backoff,
-    Connecting {
-        conn: ConnectionId,
-        deadline_ms: u64,
-    },
-    Negotiating {
-        conn: ConnectionId,
-        listener: Listener,
-        deadline_ms: u64,
-    },
-    Ready {
-        conn: ConnectionId,
-        versions: PeerVersions,
-    },
-}
-
-#[derive(Debug)]
-struct Pending {
-    token: u64,
-    deadline_ms: u64,
-    body: Box<RequestKind>,
-}
-
-#[derive(Debug)]
-struct InFlight {
-    token: u64,
-    deadline_ms: u64,
-    correlation_id: i32,
-    version: i16,
-}
-
 impl Network {
     /// No connections yet.
     #[must_use]
@@ -259,7 +209,7 @@ impl Network {
             body: Box::new(body),
         });
         if ready {
-            self.write_queue(channel, effects);
+            link.write_queue(effects);
         }
         self.arm(now, channel, effects);
     }
@@ -271,6 +221,7 @@ impl Network {
         };
         let conn = link.state.conn();
         link.state = State::Idle;
+        link.wanted = false;
         let mut events = Vec::new();
         link.fail(channel, NetworkError::Disconnected, &mut events);
         link.armed_ms = None;
@@ -355,15 +306,18 @@ impl Network {
             let versions = PeerVersions::from_response(listener, &answer);
             link.state = State::Ready { conn, versions };
             link.failures = 0;
-            self.write_queue(channel, effects);
+            link.write_queue(effects);
             self.arm(now, channel, effects);
             return Some(NetworkEvent::Ready(channel));
         }
-        let first = link.in_flight.front()?;
-        assert_eq!(
-            first.correlation_id, correlation_id,
-            "answers of a connection come in order"
-        );
+        let first = link.in_flight.front_mut()?;
+        if first.correlation_id != correlation_id {
+            // Not an answer to what was asked: the connection makes no sense any more. Its timer
+            // ends it at once, together with everything in flight.
+            first.deadline_ms = now.mono_ms;
+            self.arm(now, channel, effects);
+            return None;
+        }
         let sent = link.in_flight.pop_front().expect("just seen");
         Some(NetworkEvent::Completed(Completion {
             channel,
@@ -452,18 +406,7 @@ impl Network {
             }
             return;
         }
-        let link = Link {
-            to: to.clone(),
-            state: State::Idle,
-            queue: VecDeque::new(),
-            in_flight: VecDeque::new(),
-            next_correlation_id: 0,
-            failures: 0,
-            wanted: false,
-            attempt: 0,
-            armed_ms: None,
-        };
-        self.links.insert(channel, link);
+        self.links.insert(channel, Link::new(to.clone()));
     }
 
     fn open(&mut self, now: Now, channel: Channel, effects: &mut Effects) {
@@ -485,36 +428,6 @@ impl Network {
         self.arm(now, channel, effects);
     }
 
-    /// Writes what waits, in the versions that both sides speak.
-    fn write_queue(&mut self, channel: Channel, effects: &mut Effects) {
-        let link = self
-            .links
-            .get_mut(&channel)
-            .expect("only existing channels are written");
-        let State::Ready { conn, ref versions } = link.state else {
-            return;
-        };
-        while let Some(pending) = link.queue.pop_front() {
-            let version = versions.usable(&pending.body);
-            let correlation_id = link.next_correlation_id;
-            link.next_correlation_id = link.next_correlation_id.wrapping_add(1) & i32::MAX;
-            if !is_one_way(&pending.body) {
-                link.in_flight.push_back(InFlight {
-                    token: pending.token,
-                    deadline_ms: pending.deadline_ms,
-                    correlation_id,
-                    version,
-                });
-            }
-            effects.push(Effect::Send {
-                conn,
-                version,
-                correlation_id,
-                body: pending.body,
-            });
-        }
-    }
-
     /// The connection is gone: everything outstanding ends, and the back-off starts.
     fn lost(
         &mut self,
@@ -534,8 +447,10 @@ impl Network {
         let backoff_ms = (self.config.reconnect_backoff_ms << doublings)
             .min(self.config.reconnect_backoff_max_ms);
         link.failures += 1;
-        // Twenty percent of jitter either way (CommonClientConfigs.RETRY_BACKOFF_JITTER).
-        let window = backoff_ms - backoff_ms / 5..=backoff_ms + backoff_ms / 5;
+        // Twenty percent of jitter either way (CommonClientConfigs.RETRY_BACKOFF_JITTER), never
+        // above the maximum.
+        let latest_ms = (backoff_ms + backoff_ms / 5).min(self.config.reconnect_backoff_max_ms);
+        let window = backoff_ms - backoff_ms / 5..=latest_ms;
         link.armed_ms = Some(now.mono_ms + window.end());
         effects.arm(Timer::Network(channel), window);
         events.push(NetworkEvent::Disconnected(channel));
@@ -567,75 +482,4 @@ impl Network {
             deadline_ms.saturating_sub(now.mono_ms),
         );
     }
-}
-
-impl Link {
-    fn correlation_id(&mut self) -> i32 {
-        let id = self.next_correlation_id;
-        self.next_correlation_id = id.wrapping_add(1) & i32::MAX;
-        id
-    }
-
-    fn next_deadline_ms(&self) -> Option<u64> {
-        let setup = match self.state {
-            State::Connecting { deadline_ms, .. } | State::Negotiating { deadline_ms, .. } => {
-                Some(deadline_ms)
-            }
-            State::Idle | State::Backoff | State::Ready { .. } => None,
-        };
-        let waiting = self.queue.iter().map(|pending| pending.deadline_ms).min();
-        let sent = self.in_flight.iter().map(|sent| sent.deadline_ms).min();
-        [setup, waiting, sent].into_iter().flatten().min()
-    }
-
-    /// Ends everything outstanding: what was written with `error`, the rest as never sent.
-    fn fail(&mut self, channel: Channel, error: NetworkError, events: &mut Vec<NetworkEvent>) {
-        for sent in self.in_flight.drain(..) {
-            events.push(NetworkEvent::Completed(Completion {
-                channel,
-                token: sent.token,
-                version: sent.version,
-                result: Err(error),
-            }));
-        }
-        for pending in self.queue.drain(..) {
-            events.push(not_sent(channel, &pending));
-        }
-    }
-
-    /// Ends what waited for a connection longer than its timeout.
-    fn expire_queue(&mut self, now: Now, channel: Channel, events: &mut Vec<NetworkEvent>) {
-        self.queue.retain(|pending| {
-            let keep = pending.deadline_ms > now.mono_ms;
-            if !keep {
-                events.push(not_sent(channel, pending));
-            }
-            keep
-        });
-    }
-}
-
-impl State {
-    fn conn(&self) -> Option<ConnectionId> {
-        match *self {
-            State::Idle | State::Backoff => None,
-            State::Connecting { conn, .. }
-            | State::Negotiating { conn, .. }
-            | State::Ready { conn, .. } => Some(conn),
-        }
-    }
-}
-
-/// Whether no answer will come (`acks = 0`).
-fn is_one_way(body: &RequestKind) -> bool {
-    matches!(body, RequestKind::Produce(produce) if produce.acks == 0)
-}
-
-fn not_sent(channel: Channel, pending: &Pending) -> NetworkEvent {
-    NetworkEvent::Completed(Completion {
-        channel,
-        token: pending.token,
-        version: -1,
-        result: Err(NetworkError::NotSent),
-    })
 }

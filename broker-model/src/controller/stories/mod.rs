@@ -4,6 +4,7 @@ mod brokers;
 mod claims;
 mod operators;
 mod partitions;
+mod swarm;
 mod topics;
 
 use bytes::{Bytes, BytesMut};

@@ -135,26 +135,18 @@ impl RemoteReplica {
         }
     }
 
-    /// A new leader epoch begins: a member of the ISR gets the benefit of the doubt for one
-    /// `replica.lag.time.max.ms` (`Replica.resetReplicaState`).
+    /// A follower in a leader epoch in which it has not fetched (`Replica.resetReplicaState`). A
+    /// member of the ISR gets the benefit of the doubt for one `replica.lag.time.max.ms`.
     ///
-    /// A leader that goes on in a new epoch keeps what followers had proven: it has not truncated.
-    pub(super) fn begin_epoch(
-        &mut self,
-        now_ms: u64,
-        leader_log_end: Offset,
-        is_new_leader: bool,
-        in_isr: bool,
-    ) {
-        let now = in_isr.then_some(now_ms);
-        if is_new_leader {
-            *self = RemoteReplica::new();
-            self.leader_log_end = Offset::UNKNOWN;
-        } else {
-            self.leader_log_end = leader_log_end;
-            self.last_fetch_ms = now;
+    /// Kafka keeps what was proven in an older epoch if the leader stayed the same as far as it
+    /// knows. But a leader may have jumped over the epoch of another one, who has had the follower
+    /// cut its log since.
+    pub(super) fn unproven(now_ms: u64, in_isr: bool) -> Self {
+        RemoteReplica {
+            leader_log_end: Offset::UNKNOWN,
+            last_caught_up_ms: in_isr.then_some(now_ms),
+            ..RemoteReplica::new()
         }
-        self.last_caught_up_ms = now;
     }
 
     /// Takes a fetch in (`Replica.updateFetchStateOrThrow`). A follower that now reaches what the
@@ -224,8 +216,7 @@ mod tests {
 
     #[test]
     fn a_follower_is_caught_up_as_of_the_fetch_whose_end_it_reaches() {
-        let mut replica = RemoteReplica::new();
-        replica.begin_epoch(1_000, Offset(10), true, false);
+        let mut replica = RemoteReplica::unproven(1_000, false);
         replica.fetched(fetch(5, 10, 2_000));
         assert!(!replica.is_caught_up(Offset(10), 2_000, 500));
 
@@ -237,8 +228,7 @@ mod tests {
 
     #[test]
     fn a_member_of_the_isr_has_time_to_fetch_in_the_new_epoch() {
-        let mut replica = RemoteReplica::new();
-        replica.begin_epoch(1_000, Offset(10), true, true);
+        let replica = RemoteReplica::unproven(1_000, true);
         assert_eq!(replica.log_end, Offset::UNKNOWN);
         assert!(replica.is_caught_up(Offset(10), 1_500, 500));
         assert!(!replica.is_caught_up(Offset(10), 1_501, 500));

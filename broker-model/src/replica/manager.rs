@@ -114,8 +114,8 @@ pub struct ReplicaManager {
     pub(super) storage: Storage,
     /// What recovery found, until `start` has told it.
     recovered: Vec<(TopicIdPartition, RecoveryReport, Offset)>,
-    /// Whether any metadata was applied.
-    pub(super) has_metadata: bool,
+    /// Whether unhosted may hold logs that are no longer this broker's.
+    pub(super) may_have_strays: bool,
     pub(super) is_in_controlled_shutdown: bool,
 }
 
@@ -167,7 +167,7 @@ impl ReplicaManager {
             touched: Touched::default(),
             storage: Storage::new(clean_epoch),
             recovered,
-            has_metadata: false,
+            may_have_strays: true,
             is_in_controlled_shutdown: false,
         }
     }

@@ -13,21 +13,15 @@ use crate::log::UnifiedLog;
 use crate::metadata::image::{ConfigResource, PartitionRegistration, TopicImage};
 use crate::metadata::{MetadataDelta, MetadataImage};
 use crate::note::Note;
-use crate::types::{NodeId, TopicIdPartition};
+use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, TopicIdPartition};
 
 impl ReplicaManager {
     /// Takes in the changes that led to `image`.
-    ///
-    /// The first image has to be complete: logs of partitions that it does not give to this broker
-    /// are deleted (`LogManager.deleteStrayKRaftReplicas`).
     pub fn apply(&mut self, cx: &mut Context<'_>, image: &MetadataImage, delta: &MetadataDelta) {
         if !delta.changed_brokers.is_empty() {
             self.around.cluster = Cluster::of(image);
         }
-        if !self.has_metadata {
-            self.has_metadata = true;
-            self.delete_strays(cx, image);
-        }
+        self.delete_strays(cx, image);
         self.delete_removed(cx, image, delta);
         self.configure(cx, image, delta);
         let node = self.config.node;
@@ -67,6 +61,13 @@ impl ReplicaManager {
         self.host(cx, image, id);
         let partition = self.hosted.get_mut(&id).expect("just hosted");
         let before = partition.leader_epoch();
+        // A process that starts does not take up an epoch in which one before it has written: it
+        // may have lost what that one wrote, or the metadata that came later. The controller will
+        // name a later epoch.
+        let is_new = before == LeaderEpoch::NONE;
+        if is_new && Some(registration.state.leader_epoch) <= partition.log.latest_epoch() {
+            return;
+        }
         let moved = partition.become_leader(cx, &self.around, &registration.state);
         if moved || before != partition.leader_epoch() {
             self.touched.add(id, News::Watermarks);
@@ -130,7 +131,18 @@ impl ReplicaManager {
         self.touched.add(id, News::Watermarks);
     }
 
+    /// Deletes the logs that recovery found and that are not this broker's
+    /// (`LogManager.deleteStrayKRaftReplicas`), once the metadata is as new as the broker's own
+    /// registration: what is older may not have them yet, after a power loss.
     fn delete_strays(&mut self, cx: &mut Context<'_>, image: &MetadataImage) {
+        let registered_at = Offset(self.around.broker_epoch.0);
+        if !self.may_have_strays
+            || self.around.broker_epoch == BrokerEpoch::UNKNOWN
+            || image.offset() < registered_at
+        {
+            return;
+        }
+        self.may_have_strays = false;
         let strays: Vec<_> = self.unhosted.keys().copied().collect();
         for id in strays {
             let registration = image.partition(id);

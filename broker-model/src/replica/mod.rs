@@ -30,6 +30,8 @@ mod produce;
 mod purgatory;
 mod sessions;
 mod storage;
+#[cfg(test)]
+mod stories;
 mod view;
 
 pub use manager::{ReplicaConfig, ReplicaManager};

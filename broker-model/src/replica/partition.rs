@@ -165,28 +165,28 @@ impl Partition {
             return false;
         }
         self.note_skipped_epochs(cx, state);
-        let is_new_leader = !self.is_leader();
         let log_end = self.log.log_end();
-        let before = self.leadership.take();
-        let (epoch_start, mut followers) = match before {
+        let before = self.leadership.take().filter(|_| !is_new_epoch);
+        let (epoch_start, mut known) = match before {
             Some(it) => (it.epoch_start, it.followers),
             None => (log_end, BTreeMap::new()),
         };
-        followers.retain(|replica, _| state.replicas.contains(replica));
-        for &replica in state.replicas.iter().filter(|it| **it != around.node) {
-            followers.entry(replica).or_insert_with(RemoteReplica::new);
-        }
-        if is_new_epoch {
-            for (replica, follower) in &mut followers {
-                let in_isr = state.isr.contains(replica);
-                follower.begin_epoch(cx.now.mono_ms, log_end, is_new_leader, in_isr);
-            }
-        }
+        let others = state.replicas.iter().filter(|it| **it != around.node);
+        let followers = others.map(|&replica| {
+            let in_isr = state.isr.contains(&replica);
+            let follower = match known.remove(&replica) {
+                Some(follower) => follower,
+                None if is_new_epoch => RemoteReplica::unproven(cx.now.mono_ms, in_isr),
+                None => RemoteReplica::new(),
+            };
+            (replica, follower)
+        });
+        let followers = followers.collect();
         self.leader = around.node;
         self.leader_epoch = state.leader_epoch;
         self.partition_epoch = state.partition_epoch;
         self.leadership = Some(Leadership {
-            epoch_start: if is_new_epoch { log_end } else { epoch_start },
+            epoch_start,
             isr: Isr::confirmed(state.isr.clone()),
             followers,
         });

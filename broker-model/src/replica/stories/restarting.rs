@@ -1,0 +1,53 @@
+//! Brokers that stop and start.
+
+use super::rig::{World, n};
+use crate::types::{BrokerEpoch, Offset};
+
+#[test]
+fn the_high_watermark_survives_as_far_as_it_was_written_down() {
+    let mut world = World::new();
+    world.produce(n(1), -1, &["a"]);
+    world.pass(5_000);
+    world.produce(n(1), -1, &["b"]);
+    world.settle();
+    world.pass(600);
+    assert_eq!(world.high_watermark(n(2)), 2);
+
+    world.kill(n(2));
+    world.restart(n(2));
+    world.apply(n(2));
+    assert_eq!(world.log(n(2)), "a@0/0 b@1/0");
+    assert_eq!(world.high_watermark(n(2)), 1);
+}
+
+#[test]
+fn a_broker_that_stopped_in_order_leaves_a_mark_once() {
+    let mut world = World::new();
+    world.produce(n(1), -1, &["a"]);
+    world.settle();
+    world.on(n(2), |replicas, cx, _| replicas.shutdown(cx));
+    assert!(world.replicas(n(2)).is_shut_down());
+    world.kill(n(2));
+    world.restart(n(2));
+    let replicas = world.replicas(n(2));
+    assert_eq!(replicas.cleanly_stopped_epoch(), Some(BrokerEpoch(1)));
+
+    world.kill(n(2));
+    world.restart(n(2));
+    assert_eq!(world.replicas(n(2)).cleanly_stopped_epoch(), None);
+}
+
+#[test]
+fn a_process_does_not_go_on_leading_an_epoch_of_the_one_before() {
+    let mut world = World::new();
+    world.produce(n(1), 1, &["a"]);
+    world.kill(n(1));
+    world.restart(n(1));
+    world.apply(n(1));
+    assert!(!world.hosted(n(1)).is_leader());
+
+    world.change(1, &[1, 2, 3]);
+    world.apply(n(1));
+    assert!(world.hosted(n(1)).is_leader());
+    assert_eq!(world.hosted(n(1)).epoch_start(), Some(Offset(1)));
+}

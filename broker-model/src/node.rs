@@ -232,6 +232,7 @@ impl Node {
                     return;
                 };
                 if versions::api(listener, request_api(&body)).is_none() {
+                    self.listeners.remove(&conn);
                     return effects.close(conn);
                 }
                 let (parts, mut cx) = self.split(now, disk, effects);

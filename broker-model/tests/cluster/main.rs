@@ -1,221 +1,354 @@
-//! Whole clusters of three combined nodes, with the real clients, until records go all the way.
+//! Whole clusters with the real clients, until records go all the way.
 
 mod world;
+
+use std::collections::BTreeMap;
 
 use broker_model::client::command::{Command, Event, OpId, SendOutcome, StartFrom};
 use broker_model::client::{ClientConfig, ClientKind};
 use broker_model::config::{ConsumerConfig, Given, ProducerConfig};
+use broker_model::node::NodeConfig;
 use broker_model::note::Note;
-use broker_model::types::{Offset, StrBytes, TopicPartition};
+use broker_model::types::{NodeId, Offset, StrBytes, TopicIdPartition, TopicPartition};
 use bytes::Bytes;
-use world::{Actor, World, endpoint, node_config};
+use world::{Actor, World, combined, endpoint};
 
 const TOPIC: &str = "orders";
 
-fn client(kind: ClientKind) -> ClientConfig {
-    ClientConfig {
-        bootstrap: (1..=3).map(|id| endpoint(id, 9_092)).collect(),
-        client_id: StrBytes::from_static_str("c"),
-        kind,
-        bug: None,
+/// A cluster, its brokers and where they keep their configuration.
+struct Cluster {
+    world: World,
+    nodes: Vec<NodeConfig>,
+}
+
+impl Cluster {
+    /// These nodes, unfenced, with `orders`: two partitions, three replicas, two of them needed.
+    fn of(nodes: Vec<NodeConfig>, seed: u64) -> Self {
+        let world = World::of_nodes(nodes.clone(), seed);
+        let mut cluster = Cluster { world, nodes };
+        let brokers = cluster.brokers();
+        cluster
+            .world
+            .run_until(30_000, "unfenced brokers", |world| {
+                brokers.iter().all(|&id| {
+                    let view = world.node(id).expect("it runs").view();
+                    view.broker().is_some_and(|(_, fenced)| !fenced)
+                })
+            });
+        cluster.create_topic();
+        cluster
     }
-}
 
-fn producer() -> ClientConfig {
-    let config = ProducerConfig::from_properties(&Given::new()).expect("the defaults");
-    client(ClientKind::Producer(config))
-}
+    /// Three nodes that are everything.
+    fn of_three() -> Self {
+        Cluster::of((1..=3).map(combined).collect(), 0)
+    }
 
-fn consumer() -> ClientConfig {
-    let config = ConsumerConfig::from_properties(&Given::new()).expect("the defaults");
-    client(ClientKind::Consumer(config))
-}
+    fn brokers(&self) -> Vec<Actor> {
+        let brokers = self.nodes.iter().filter(|node| node.is_broker);
+        brokers.map(|node| node.id.0).collect()
+    }
 
-/// Three nodes, unfenced, with `orders`: two partitions, three replicas.
-fn cluster() -> World {
-    let mut world = World::of_combined_nodes(3, &[]);
-    world.run_until(20_000, "three unfenced brokers", |world| {
-        (1..=3).all(|id| {
-            let view = world.node(id).expect("it runs").view();
-            view.broker().is_some_and(|(_, fenced)| !fenced)
+    fn client(&mut self, kind: ClientKind) -> Actor {
+        let bootstrap = self.brokers().into_iter();
+        self.world.start_client(ClientConfig {
+            bootstrap: bootstrap.map(|id| endpoint(id, 9_092)).collect(),
+            client_id: StrBytes::from_static_str("c"),
+            kind,
+            bug: None,
         })
-    });
-    let admin = world.start_client(client(ClientKind::Admin));
-    world.command(
-        admin,
-        Command::CreateTopic {
+    }
+
+    fn producer(&mut self) -> Actor {
+        let config = ProducerConfig::from_properties(&Given::new()).expect("the defaults");
+        self.client(ClientKind::Producer(config))
+    }
+
+    fn create_topic(&mut self) {
+        let admin = self.client(ClientKind::Admin);
+        let min_isr = ("min.insync.replicas", "2");
+        let create = Command::CreateTopic {
             op: OpId(1),
             name: StrBytes::from_static_str(TOPIC),
             partitions: 2,
             replication_factor: 3,
             configs: vec![(
-                StrBytes::from_static_str("min.insync.replicas"),
-                StrBytes::from_static_str("2"),
+                StrBytes::from_static_str(min_isr.0),
+                StrBytes::from_static_str(min_isr.1),
             )],
-        },
-    );
-    let created = Event::Done {
-        op: OpId(1),
-        result: Ok(()),
-    };
-    world.run_until(20_000, "topic", |world| {
-        world.events.contains(&(admin, created.clone()))
-    });
-    world
+        };
+        self.world.command(admin, create);
+        let result = Ok(());
+        let created = (
+            admin,
+            Event::Done {
+                op: OpId(1),
+                result,
+            },
+        );
+        self.world
+            .run_until(20_000, "topic", |world| world.events.contains(&created));
+    }
+
+    fn start(&mut self, id: Actor) {
+        let config = self.nodes.iter().find(|node| node.id == NodeId(id));
+        self.world.start_node(config.expect("a node").clone());
+    }
+
+    fn await_full_isrs(&mut self) {
+        let brokers = self.brokers();
+        self.world
+            .run_until(90_000, "full ISRs", |world| full_isrs(world, &brokers));
+    }
+
+    /// Reads both partitions from their starts with a new consumer until nothing comes.
+    fn read_all(&mut self, expected: usize) -> Vec<Bytes> {
+        let config = ConsumerConfig::from_properties(&Given::new()).expect("the defaults");
+        let consumer = self.client(ClientKind::Consumer(config));
+        let partitions = (0..2).map(|partition| {
+            let topic = StrBytes::from_static_str(TOPIC);
+            (TopicPartition { topic, partition }, StartFrom::Beginning)
+        });
+        let partitions = partitions.collect();
+        self.world.command(consumer, Command::Assign { partitions });
+        for op in (0..20).map(OpId) {
+            let timeout_ms = 1_000;
+            self.world
+                .command(consumer, Command::Poll { op, timeout_ms });
+            self.world.run_until(5_000, "poll", |world| {
+                let polled =
+                    |event: &Event| matches!(event, Event::Polled { op: one, .. } if *one == op);
+                let mut events = world.events.iter();
+                events.any(|(actor, event)| *actor == consumer && polled(event))
+            });
+            if expected <= records(&self.world, consumer).len() {
+                break;
+            }
+        }
+        records(&self.world, consumer)
+    }
 }
 
-fn send(world: &mut World, producer: Actor, op: u64, partition: i32) {
+fn send(world: &mut World, producer: Actor, op: u64) {
     world.command(
         producer,
         Command::Send {
             op: OpId(op),
             topic: StrBytes::from_static_str(TOPIC),
-            partition: Some(partition),
+            partition: Some(i32::from(op.is_multiple_of(2))),
             key: None,
-            value: Bytes::from(format!("record {op}")),
+            value: value(op),
         },
     );
 }
 
-fn acknowledged(world: &World) -> usize {
-    let sent = world.events.iter().filter(|(_, event)| {
-        matches!(
-            event,
-            Event::Sent {
-                outcome: SendOutcome::Acknowledged { .. },
-                ..
+fn value(op: u64) -> Bytes {
+    Bytes::from(format!("record {op}"))
+}
+
+/// The sends that were acknowledged, and how many have ended at all.
+fn sent(world: &World) -> (Vec<u64>, usize) {
+    let mut acknowledged = Vec::new();
+    let mut ended = 0;
+    for (_, event) in &world.events {
+        if let Event::Sent { op, outcome } = event {
+            ended += 1;
+            if matches!(outcome, SendOutcome::Acknowledged { .. }) {
+                acknowledged.push(op.0);
             }
-        )
-    });
-    sent.count()
-}
-
-/// Reads both partitions from the start with a new consumer, and returns how many records it got.
-fn read_all(world: &mut World, expected: usize) -> usize {
-    let consumer = world.start_client(consumer());
-    let partitions = (0..2).map(|partition| {
-        let topic = StrBytes::from_static_str(TOPIC);
-        (TopicPartition { topic, partition }, StartFrom::Beginning)
-    });
-    world.command(
-        consumer,
-        Command::Assign {
-            partitions: partitions.collect(),
-        },
-    );
-    let mut got = 0;
-    for op in 0..20 {
-        world.command(
-            consumer,
-            Command::Poll {
-                op: OpId(op),
-                timeout_ms: 1_000,
-            },
-        );
-        let polled = |world: &World| {
-            world.events.iter().any(|(actor, event)| {
-                *actor == consumer
-                    && matches!(event, Event::Polled { op: one, .. } if *one == OpId(op))
-            })
-        };
-        world.run_until(5_000, "poll", polled);
-        got = records(world, consumer);
-        if expected <= got {
-            break;
         }
     }
-    got
+    (acknowledged, ended)
 }
 
-fn records(world: &World, consumer: Actor) -> usize {
+fn await_acknowledged(world: &mut World, count: usize) {
+    world.run_until(60_000, "acknowledgements", |world| {
+        sent(world).0.len() == count
+    });
+}
+
+fn records(world: &World, consumer: Actor) -> Vec<Bytes> {
     let polled = world.events.iter().filter(|(actor, _)| *actor == consumer);
     let parts = polled.filter_map(|(_, event)| match event {
         Event::Polled { parts, .. } => Some(parts),
         _ => None,
     });
-    parts.flatten().map(|part| part.records.len()).sum()
+    let records = parts.flatten().flat_map(|part| &part.records);
+    records.filter_map(|record| record.value.clone()).collect()
+}
+
+/// Whether both partitions have a leader, and all their replicas in sync and equally long.
+fn full_isrs(world: &World, brokers: &[Actor]) -> bool {
+    let views = || {
+        brokers
+            .iter()
+            .filter_map(|&id| Some(world.node(id)?.view()))
+    };
+    let replicas = || views().flat_map(|view| view.partitions());
+    let full = replicas().filter(|leader| {
+        let equal = replicas().filter(|replica| {
+            replica.partition == leader.partition
+                && replica.leader_epoch == leader.leader_epoch
+                && replica.log_end == leader.log_end
+        });
+        leader.is_leader
+            && leader.isr.len() == 3
+            && leader.high_watermark == leader.log_end
+            && equal.count() == 3
+    });
+    full.count() == 2
 }
 
 #[test]
 fn a_record_goes_all_the_way() {
-    let mut world = cluster();
-    let producer = world.start_client(producer());
+    let mut cluster = Cluster::of_three();
+    let producer = cluster.producer();
     for op in 0..10 {
-        send(&mut world, producer, op, i32::from(op % 2 == 0));
+        send(&mut cluster.world, producer, op);
     }
-    world.run_until(10_000, "acknowledgements", |world| {
-        acknowledged(world) == 10
-    });
-    assert_eq!(read_all(&mut world, 10), 10);
+    await_acknowledged(&mut cluster.world, 10);
+    assert_eq!(cluster.read_all(10).len(), 10);
 }
 
 #[test]
 fn the_same_run_twice_is_the_same() {
     let trace = || {
-        let mut world = cluster();
-        let producer = world.start_client(producer());
-        send(&mut world, producer, 0, 0);
-        world.run_for(5_000);
-        format!("{:?}{:?}", world.notes, world.events)
+        let mut cluster = Cluster::of_three();
+        let producer = cluster.producer();
+        send(&mut cluster.world, producer, 0);
+        cluster.world.run_for(5_000);
+        format!("{:?}{:?}", cluster.world.notes, cluster.world.events)
     };
     assert!(trace() == trace(), "two runs differ");
 }
 
 #[test]
-fn a_killed_node_comes_back_and_catches_up() {
-    let mut world = cluster();
-    let producer = world.start_client(producer());
-    for op in 0..4 {
-        send(&mut world, producer, op, 0);
+fn brokers_of_their_own_follow_controllers_of_their_own() {
+    let controllers = (1..=3).map(|id| NodeConfig {
+        is_broker: false,
+        ..combined(id)
+    });
+    let brokers = (4..=6).map(|id| NodeConfig {
+        is_controller: false,
+        ..combined(id)
+    });
+    let mut cluster = Cluster::of(controllers.chain(brokers).collect(), 0);
+    let producer = cluster.producer();
+    for op in 0..10 {
+        send(&mut cluster.world, producer, op);
     }
-    world.run_until(10_000, "acknowledgements", |world| acknowledged(world) == 4);
-    for victim in 1..=3 {
-        world.kill(victim);
-        for op in 0..4 {
-            send(
-                &mut world,
-                producer,
-                100 + u64::from(victim.unsigned_abs()) * 10 + op,
-                0,
-            );
-        }
-        let done = usize::try_from(4 + 4 * victim).expect("small");
-        world.run_until(60_000, "acknowledgements without one", |world| {
-            acknowledged(world) == done
-        });
-        world.start_node(node_config(victim, 3, &[]));
-        world.run_until(60_000, "full ISRs", |world| full_isrs(world, 2));
-    }
-    assert_eq!(read_all(&mut world, 16), 16);
+    await_acknowledged(&mut cluster.world, 10);
+    cluster.world.command(4, Command::Shutdown);
+    cluster
+        .world
+        .run_until(20_000, "halt", |world| world.node(4).is_none());
+    cluster.start(4);
+    cluster.await_full_isrs();
+    assert_eq!(cluster.read_all(10).len(), 10);
 }
 
 #[test]
 fn a_node_that_is_told_to_stop_hands_over_and_halts() {
-    let mut world = cluster();
-    world.command(1, Command::Shutdown);
-    world.run_until(20_000, "halt", |world| world.node(1).is_none());
-    world.start_node(node_config(1, 3, &[]));
-    world.run_until(60_000, "full ISRs", |world| full_isrs(world, 2));
-    let clean = |note: &Note| matches!(note, Note::LogRecovered { clean: true, .. });
-    assert!(
-        world
-            .notes
-            .iter()
-            .any(|(_, node, note)| *node == 1 && clean(note))
-    );
+    let mut cluster = Cluster::of_three();
+    for id in 1..=3 {
+        cluster.world.command(id, Command::Shutdown);
+        cluster
+            .world
+            .run_until(20_000, "halt", |world| world.node(id).is_none());
+        cluster.start(id);
+        cluster.await_full_isrs();
+        let clean = |note: &Note| matches!(note, Note::LogRecovered { clean: true, .. });
+        let mut notes = cluster.world.notes.iter();
+        assert!(notes.any(|(_, node, note)| *node == id && clean(note)));
+    }
 }
 
-/// Whether so many partitions have a leader, and all their replicas in sync and equally long.
-fn full_isrs(world: &World, partitions: usize) -> bool {
-    let views = || (1..=3).filter_map(|id| Some(world.node(id)?.view()));
-    let led = views()
-        .flat_map(|view| view.partitions())
-        .filter(|part| part.is_leader);
-    let full = led.filter(|part| {
-        let replicas = views().flat_map(|view| view.partitions());
-        let equal = replicas
-            .filter(|other| other.partition == part.partition && other.log_end == part.log_end);
-        part.isr.len() == 3 && part.high_watermark == part.log_end && equal.count() == 3
+/// Kills nodes at drawn moments while an idempotent producer sends with acks=all, and looks for every
+/// acknowledged record, once.
+fn survive(seed: u64, metadata_lag_max_ms: u64) {
+    let nodes = (1..=3).map(|id| NodeConfig {
+        metadata_lag_max_ms,
+        ..combined(id)
     });
-    full.count() == partitions && views().all(|view| view.raft_log_end() > Offset::ZERO)
+    let mut cluster = Cluster::of(nodes.collect(), seed);
+    let producer = cluster.producer();
+    let mut op = 0;
+    for _ in 0..8 {
+        let victim = 1 + i32::try_from(cluster.world.draw(3)).expect("small");
+        cluster.world.kill(victim);
+        let down_ms = cluster.world.draw(12_000);
+        for part in 0..10 {
+            send(&mut cluster.world, producer, op);
+            op += 1;
+            cluster.world.run_for(down_ms / 10);
+            if part == 9 {
+                cluster.start(victim);
+            }
+        }
+        let up_ms = cluster.world.draw(6_000);
+        cluster.world.run_for(up_ms);
+    }
+    let all = usize::try_from(op).expect("small");
+    cluster
+        .world
+        .run_until(180_000, "end of every send", |world| sent(world).1 == all);
+    cluster.await_full_isrs();
+    let (acknowledged, _) = sent(&cluster.world);
+    let read = cluster.read_all(all);
+    let mut counts: BTreeMap<&Bytes, usize> = BTreeMap::new();
+    for record in &read {
+        *counts.entry(record).or_default() += 1;
+    }
+    for op in acknowledged {
+        let count = counts.get(&value(op)).copied().unwrap_or_default();
+        assert_eq!(
+            count, 1,
+            "seed {seed}: record {op} of {all} was acknowledged"
+        );
+    }
+    assert_one_leader_an_epoch(&cluster.world, seed);
 }
+
+/// No partition has two leaders in one epoch, and no high watermark lies outside its log.
+fn assert_one_leader_an_epoch(world: &World, seed: u64) {
+    let mut leaders: BTreeMap<(TopicIdPartition, i32), Actor> = BTreeMap::new();
+    for (_, node, note) in &world.notes {
+        if let Note::BecameLeader {
+            partition,
+            leader_epoch,
+            ..
+        } = note
+        {
+            let before = leaders.insert((*partition, leader_epoch.0), *node);
+            assert!(
+                before.is_none_or(|before| before == *node),
+                "seed {seed}: two leaders of {partition:?} in epoch {leader_epoch}"
+            );
+        }
+        if let Note::HighWatermark {
+            high_watermark,
+            log_end,
+            ..
+        } = note
+        {
+            assert!(Offset::ZERO <= *high_watermark && high_watermark <= log_end);
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_kills() {
+    for seed in 0..SEEDS {
+        survive(seed, 0);
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_kills_where_metadata_lags() {
+    for seed in 0..SEEDS {
+        survive(1_000 + seed, 800);
+    }
+}
+
+/// How many schedules each of the tests above goes through.
+const SEEDS: u64 = 6;

@@ -114,21 +114,21 @@ const LATENCY_MS: u64 = 1;
 const FLUSH_MS: u64 = 1;
 
 impl World {
-    /// `count` combined nodes that just started, with these properties.
-    pub(crate) fn of_combined_nodes(count: i32, properties: &[(&str, &str)]) -> Self {
+    /// Nodes that just started. `seed` decides where in their windows timers fire.
+    pub(crate) fn of_nodes(configs: Vec<NodeConfig>, seed: u64) -> Self {
         let mut world = World {
             now_ms: 1_000,
             seq: 0,
             queue: BTreeMap::new(),
             processes: BTreeMap::new(),
             links: Vec::new(),
-            draws: 0,
+            draws: seed,
             notes: Vec::new(),
             events: Vec::new(),
             effects: Effects::new(),
         };
-        for id in 1..=count {
-            world.start_node(node_config(id, count, properties));
+        for config in configs {
+            world.start_node(config);
         }
         world
     }
@@ -215,6 +215,16 @@ impl World {
             self.advance();
         }
         self.now_ms = until_ms;
+    }
+
+    /// A number below `bound`.
+    pub(crate) fn draw(&mut self, bound: u64) -> u64 {
+        // Knuth's multiplicative generator: any draw would do.
+        self.draws = self
+            .draws
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.draws >> 33) % bound
     }
 
     fn tail(&self) -> String {
@@ -434,13 +444,8 @@ impl World {
     }
 
     fn arm(&mut self, actor: Actor, timer: Timer, window_ms: std::ops::RangeInclusive<u64>) {
-        // The middle of a multiplicative generator: any draw would do.
-        self.draws = self
-            .draws
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
         let width = window_ms.end() - window_ms.start() + 1;
-        let after_ms = window_ms.start() + (self.draws >> 33) % width;
+        let after_ms = window_ms.start() + self.draw(width);
         let at_ms = self.now_ms + after_ms;
         self.send(actor, after_ms, Input::Fired(timer));
         let seq = self.seq;
@@ -473,13 +478,12 @@ impl Process {
     }
 }
 
-/// A combined node of a cluster of so many.
-pub(crate) fn node_config(id: i32, count: i32, properties: &[(&str, &str)]) -> NodeConfig {
-    let voters = (1..=count).map(|id| Voter {
+/// A combined node, one of the voters 1 to 3.
+pub(crate) fn combined(id: i32) -> NodeConfig {
+    let voters = (1..=3).map(|id| Voter {
         id: NodeId(id),
         endpoint: endpoint(id, 10_092),
     });
-    let properties = properties.iter();
     NodeConfig {
         id: NodeId(id),
         is_broker: true,
@@ -488,9 +492,7 @@ pub(crate) fn node_config(id: i32, count: i32, properties: &[(&str, &str)]) -> N
         voters: voters.collect(),
         broker_endpoint: endpoint(id, 9_092),
         rack: None,
-        properties: properties
-            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
+        properties: BTreeMap::new(),
         metadata_lag_max_ms: 0,
         bug: None,
     }

@@ -9,8 +9,17 @@
 //! 4. The [`report`] says what was judged.
 
 pub mod check;
+pub mod cluster;
+pub mod disk;
+pub mod engine;
 pub mod fault;
 pub mod history;
 pub mod observe;
 pub mod plan;
+pub mod recorder;
+pub mod run;
 pub mod seed;
+pub mod shell;
+pub mod trace;
+pub mod view;
+pub mod workload;

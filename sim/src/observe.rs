@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use broker_model::note::Note;
-use broker_model::types::{NodeId, Offset, TopicIdPartition};
+use broker_model::types::{LeaderEpoch, NodeId, Offset, TopicIdPartition};
 
 use crate::history::Line;
 use crate::plan::Plan;
@@ -139,6 +139,8 @@ pub struct NodeEnd {
     pub raft_high_watermark: Offset,
     /// Its raft log end.
     pub raft_log_end: Offset,
+    /// Its raft epoch.
+    pub raft_epoch: LeaderEpoch,
     /// Whether the node leads the metadata quorum.
     pub raft_leader: bool,
     /// Whether it is an active controller.
@@ -154,6 +156,8 @@ pub struct NodeEnd {
 pub struct ReplicaEnd {
     /// Whether this broker leads the partition.
     pub leader: bool,
+    /// In which epoch it leads or follows.
+    pub leader_epoch: LeaderEpoch,
     /// As leader: the ISR.
     pub isr: Vec<NodeId>,
     /// Its first offset.

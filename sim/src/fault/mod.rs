@@ -1,6 +1,10 @@
 //! What can go wrong. Faults are data: drawn, printed, shrunk and stored.
 
+use kafka_protocol::messages::ApiKey;
 use serde::{Deserialize, Serialize};
+
+pub mod strike;
+pub mod target;
 
 /// A fault with every choice made but the targets, which are resolved when it strikes.
 ///
@@ -61,6 +65,8 @@ pub enum Fault {
         api: String,
         /// Whether requests or responses.
         side: Side,
+        /// How many are held; later ones pass on connections that hold none.
+        count: u32,
         /// For how long, in milliseconds.
         for_ms: u64,
     },
@@ -143,4 +149,13 @@ impl Fault {
             Fault::RollingRestart { .. } => "rolling-restart",
         }
     }
+}
+
+/// The API of that name (`Fetch`, `AlterPartition`), as Kafka spells it.
+#[must_use]
+pub fn api_named(name: &str) -> Option<ApiKey> {
+    (0..i16::MAX)
+        .map_while(|key| (key < 128).then_some(key))
+        .filter_map(|key| ApiKey::try_from(key).ok())
+        .find(|key| format!("{key:?}") == name)
 }

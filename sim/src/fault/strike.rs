@@ -1,0 +1,347 @@
+//! How a fault strikes and ends, on any engine, and whether it was effective.
+
+use broker_model::client::command::Command;
+use broker_model::types::{NodeId, TopicIdPartition};
+use kafka_protocol::messages::ApiKey;
+
+use super::target::{PartitionName, Target};
+use super::{Fault, Side, api_named};
+use crate::cluster::Cluster;
+use crate::engine::{Disturbance, Engine, ProcessId};
+use crate::observe::WorldEvent;
+use crate::plan::FaultPlan;
+use crate::seed::{Purpose, Seed};
+use crate::shell::{OutboxRule, RuleMode};
+
+/// Something that a fault still has to do.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Due {
+    /// When, in microseconds.
+    pub at_us: u64,
+    /// The fault's id.
+    pub fault: u32,
+    /// What.
+    pub act: Act,
+}
+
+/// A fault's later act.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Act {
+    /// Start a process again.
+    Restart(ProcessId),
+    /// Let a paused process go on.
+    Resume(ProcessId),
+    /// Take the disturbance off the network.
+    Calm,
+    /// End an outbox rule.
+    EndRule(ProcessId),
+    /// See whether leadership of the partition moved above that epoch.
+    CheckMove(TopicIdPartition, i32),
+    /// Stop that broker in order, as the next of a rolling restart.
+    ShutDown(ProcessId),
+}
+
+/// The faults of a run as they go.
+pub struct Faults {
+    seed: Seed,
+    /// Not struck yet, in order of time.
+    planned: Vec<(u64, FaultPlan)>,
+    due: Vec<Due>,
+    kinds: std::collections::BTreeMap<u32, &'static str>,
+    effective: std::collections::BTreeSet<u32>,
+}
+
+impl Faults {
+    /// The faults of a plan whose time 0 is `start_us`.
+    #[must_use]
+    pub fn new(seed: Seed, plan: &[FaultPlan], start_us: u64) -> Self {
+        let mut planned: Vec<(u64, FaultPlan)> = plan
+            .iter()
+            .map(|fault| (start_us + fault.at_ms * 1_000, fault.clone()))
+            .collect();
+        planned.sort_by_key(|(at_us, fault)| (*at_us, fault.id));
+        planned.reverse();
+        Faults {
+            seed,
+            planned,
+            due: Vec::new(),
+            kinds: plan.iter().map(|fault| (fault.id, fault.fault.kind())).collect(),
+            effective: std::collections::BTreeSet::new(),
+        }
+    }
+
+    /// When the next fault strikes or acts.
+    #[must_use]
+    pub fn next_us(&self) -> Option<u64> {
+        let planned = self.planned.last().map(|(at_us, _)| *at_us);
+        let due = self.due.iter().map(|due| due.at_us).min();
+        [planned, due].into_iter().flatten().min()
+    }
+
+    /// Does what is due now.
+    pub fn run(&mut self, cluster: &mut Cluster<impl Engine>) {
+        let now_us = cluster.engine.now_us();
+        while let Some(at) = self.due.iter().position(|due| due.at_us <= now_us) {
+            let due = self.due.remove(at);
+            self.act(cluster, due.fault, due.act);
+        }
+        while self.planned.last().is_some_and(|(at_us, _)| *at_us <= now_us) {
+            let (_, fault) = self.planned.pop().expect("just seen");
+            self.strike(cluster, &fault);
+        }
+    }
+
+    /// Ends everything: faults that have not struck never will.
+    pub fn heal(&mut self, cluster: &mut Cluster<impl Engine>) {
+        self.planned.clear();
+        let mut due = std::mem::take(&mut self.due);
+        due.sort_by_key(|due| (due.at_us, due.fault));
+        for Due { fault, act, .. } in due {
+            match act {
+                Act::ShutDown(_) => {}
+                act => self.act(cluster, fault, act),
+            }
+        }
+        self.due.clear();
+    }
+
+    fn strike(&mut self, cluster: &mut Cluster<impl Engine>, plan: &FaultPlan) {
+        let id = plan.id;
+        match &plan.fault {
+            Fault::Kill { target, restart_ms } => self.kill(cluster, id, target, *restart_ms, false),
+            Fault::PowerLoss { target, restart_ms } => {
+                self.kill(cluster, id, target, *restart_ms, true);
+            }
+            Fault::Pause { target, for_ms } => {
+                let Some(process) = self.one(cluster, id, target) else { return };
+                if !cluster.is_up(process) {
+                    return;
+                }
+                self.begin(cluster, id, &[process]);
+                cluster.engine.pause(process);
+                self.later(cluster, id, *for_ms, Act::Resume(process));
+            }
+            Fault::Partition { between, heal_ms } => {
+                let (one, other) = self.two(cluster, id, &between.0, &between.1);
+                let hit = [one.clone(), other.clone()].concat();
+                self.disturb(cluster, id, &hit, Disturbance::Split { one, other }, *heal_ms);
+            }
+            Fault::OneWay { from, to, heal_ms } => {
+                let (from, to) = self.two(cluster, id, from, to);
+                let hit = [from.clone(), to.clone()].concat();
+                self.disturb(cluster, id, &hit, Disturbance::Cut { from, to }, *heal_ms);
+            }
+            Fault::Hold { between, for_ms } => {
+                let (one, other) = self.two(cluster, id, &between.0, &between.1);
+                let hit = [one.clone(), other.clone()].concat();
+                self.disturb(cluster, id, &hit, Disturbance::Hold { one, other }, *for_ms);
+            }
+            Fault::SlowLink { between, extra_ms, for_ms } => {
+                let (one, other) = self.two(cluster, id, &between.0, &between.1);
+                let hit = [one.clone(), other.clone()].concat();
+                let extra_us = extra_ms * 1_000;
+                self.disturb(cluster, id, &hit, Disturbance::Slow { one, other, extra_us }, *for_ms);
+            }
+            Fault::HoldRpc { target, api, side, count, for_ms } => {
+                let rule = (api_named(api).expect("a plan is checked when it is read"), *side, RuleMode::Hold, *count);
+                self.rule(cluster, id, target, rule, *for_ms);
+            }
+            Fault::DropRpc { target, api, side, count, for_ms } => {
+                let rule = (api_named(api).expect("a plan is checked when it is read"), *side, RuleMode::Drop, *count);
+                self.rule(cluster, id, target, rule, *for_ms);
+            }
+            Fault::LeadershipMove { partition } => self.move_leader(cluster, id, partition),
+            Fault::RollingRestart { down_ms, gap_ms } => {
+                self.roll(cluster, id, *down_ms, *gap_ms);
+            }
+        }
+    }
+
+    fn kill(
+        &mut self,
+        cluster: &mut Cluster<impl Engine>,
+        id: u32,
+        target: &str,
+        restart_ms: u64,
+        power: bool,
+    ) {
+        let Some(process) = self.one(cluster, id, target) else { return };
+        if !cluster.is_up(process) || !cluster.is_node(process) {
+            return;
+        }
+        self.begin(cluster, id, &[process]);
+        let interrupted = cluster.engine.open_requests(process) > 0;
+        if power {
+            let lost = cluster.lose_power(process);
+            if lost {
+                self.mark_effective(cluster, id);
+            }
+        } else {
+            cluster.engine.kill(process);
+            if interrupted {
+                self.mark_effective(cluster, id);
+            }
+        }
+        self.later(cluster, id, restart_ms, Act::Restart(process));
+    }
+
+    fn disturb(
+        &mut self,
+        cluster: &mut Cluster<impl Engine>,
+        id: u32,
+        hit: &[ProcessId],
+        disturbance: Disturbance,
+        for_ms: u64,
+    ) {
+        self.begin(cluster, id, hit);
+        cluster.engine.disturb(id, disturbance);
+        self.later(cluster, id, for_ms, Act::Calm);
+    }
+
+    fn rule(
+        &mut self,
+        cluster: &mut Cluster<impl Engine>,
+        id: u32,
+        target: &str,
+        (api_key, side, mode, count): (ApiKey, Side, RuleMode, u32),
+        for_ms: u64,
+    ) {
+        let Some(process) = self.one(cluster, id, target) else { return };
+        self.begin(cluster, id, &[process]);
+        cluster.engine.add_rule(process, OutboxRule { fault: id, api_key, side, mode, count });
+        self.later(cluster, id, for_ms, Act::EndRule(process));
+    }
+
+    fn move_leader(&mut self, cluster: &mut Cluster<impl Engine>, id: u32, partition: &str) {
+        let name: PartitionName = parsed(partition);
+        let draw = self.draw(id, 0);
+        let Some((partition, leader, epoch)) = cluster.leader_of(&name, draw) else { return };
+        let Some(controller) = cluster.controller_leader() else { return };
+        let candidates: Vec<NodeId> =
+            cluster.isr_of(partition, leader).into_iter().filter(|node| *node != leader).collect();
+        let Some(&to) = pick(&candidates, self.draw(id, 1)) else { return };
+        self.begin(cluster, id, &[controller]);
+        cluster.engine.command(controller, Command::MoveLeader { partition, to });
+        self.later(cluster, id, MOVE_SHOWS_MS, Act::CheckMove(partition, epoch));
+    }
+
+    fn roll(&mut self, cluster: &mut Cluster<impl Engine>, id: u32, down_ms: u64, gap_ms: u64) {
+        let brokers = cluster.brokers();
+        self.begin(cluster, id, &brokers);
+        for (turn, broker) in (0..).zip(brokers) {
+            let after_ms = turn * (down_ms + gap_ms);
+            self.later(cluster, id, after_ms, Act::ShutDown(broker));
+            self.later(cluster, id, after_ms + down_ms, Act::Restart(broker));
+        }
+    }
+
+    fn act(&mut self, cluster: &mut Cluster<impl Engine>, id: u32, act: Act) {
+        match act {
+            Act::Restart(process) => {
+                // A broker that did not stop in time by itself is killed, as a supervisor would.
+                if self.kinds[&id] == "rolling-restart" {
+                    if cluster.halted(process) {
+                        self.mark_effective(cluster, id);
+                    } else {
+                        cluster.engine.kill(process);
+                    }
+                }
+                if !cluster.is_up(process) {
+                    cluster.engine.start(process);
+                }
+            }
+            Act::Resume(process) => {
+                if cluster.engine.resume(process) {
+                    self.mark_effective(cluster, id);
+                }
+            }
+            Act::Calm => {
+                if cluster.engine.disturbed(id) > 0 {
+                    self.mark_effective(cluster, id);
+                }
+                cluster.engine.calm(id);
+            }
+            Act::EndRule(process) => {
+                let hits = cluster.engine.with_shell(process, |shell| shell.rule_hits(id));
+                if hits > 0 {
+                    self.mark_effective(cluster, id);
+                }
+                cluster.engine.end_rule(process, id);
+            }
+            Act::CheckMove(partition, epoch) => {
+                if cluster.newest_epoch(partition) > epoch {
+                    self.mark_effective(cluster, id);
+                }
+            }
+            Act::ShutDown(process) => {
+                if cluster.is_up(process) {
+                    cluster.engine.command(process, Command::Shutdown);
+                }
+                return;
+            }
+        }
+        let event = WorldEvent::FaultEnded { id, kind: self.kinds[&id] };
+        cluster.world(&event);
+    }
+
+    fn begin(&mut self, cluster: &mut Cluster<impl Engine>, id: u32, hit: &[ProcessId]) {
+        let target = cluster.names(hit);
+        let event = WorldEvent::FaultBegan { id, kind: self.kinds[&id], target };
+        cluster.world(&event);
+    }
+
+    fn mark_effective(&mut self, cluster: &mut Cluster<impl Engine>, id: u32) {
+        if self.effective.insert(id) {
+            cluster.world(&WorldEvent::FaultEffective { id, kind: self.kinds[&id] });
+        }
+    }
+
+    fn later(&mut self, cluster: &Cluster<impl Engine>, fault: u32, after_ms: u64, act: Act) {
+        let at_us = cluster.engine.now_us() + after_ms * 1_000;
+        self.due.push(Due { at_us, fault, act });
+        self.due.sort_by_key(|due| (due.at_us, due.fault));
+    }
+
+    fn draw(&self, id: u32, n: u64) -> u64 {
+        self.seed.draw(Purpose::Targets, [u64::from(id), n, 0])
+    }
+
+    fn one(
+        &self,
+        cluster: &mut Cluster<impl Engine>,
+        id: u32,
+        target: &str,
+    ) -> Option<ProcessId> {
+        let found = cluster.resolve(&parsed::<Target>(target), self.draw(id, 0), &[]);
+        pick(&found, self.draw(id, 1)).copied()
+    }
+
+    fn two(
+        &self,
+        cluster: &mut Cluster<impl Engine>,
+        id: u32,
+        one: &str,
+        other: &str,
+    ) -> (Vec<ProcessId>, Vec<ProcessId>) {
+        let (one, other): (Target, Target) = (parsed(one), parsed(other));
+        if matches!(one, Target::Rest | Target::Everyone) {
+            let other = cluster.resolve(&other, self.draw(id, 1), &[]);
+            return (cluster.resolve(&one, self.draw(id, 0), &other), other);
+        }
+        let one = cluster.resolve(&one, self.draw(id, 0), &[]);
+        let other = cluster.resolve(&other, self.draw(id, 1), &one);
+        (one, other)
+    }
+}
+
+/// A leadership move that has not shown by then was refused.
+const MOVE_SHOWS_MS: u64 = 2_000;
+
+fn pick<T>(from: &[T], draw: u64) -> Option<&T> {
+    let len = u64::try_from(from.len()).expect("a short list");
+    (len > 0).then(|| &from[usize::try_from(draw % len).expect("an index")])
+}
+
+fn parsed<T: std::str::FromStr<Err = String>>(text: &str) -> T {
+    text.parse().unwrap_or_else(|error| panic!("a plan is checked when it is read: {error}"))
+}

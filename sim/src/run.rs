@@ -1,0 +1,539 @@
+//! One run: plan + engine → verdict.
+//!
+//! The phases are those of invariants.md §0.6. *Setup*: the cluster forms, topics are created. *Chaos*:
+//! the workload runs and faults happen. *Heal*: every fault is reverted, clients start nothing new,
+//! and convergence is demanded within a bound that follows from the configuration. *Final*: fresh
+//! consumers read everything. Then each check has its last word.
+
+use std::collections::BTreeMap;
+
+use broker_model::client::{ClientConfig, ClientKind};
+use broker_model::config::PropertyError;
+use broker_model::config::consumer::ConsumerConfig;
+use broker_model::config::producer::ProducerConfig;
+use broker_model::node::{NodeConfig, Voter};
+use broker_model::types::{Endpoint, Listener, NodeId, StrBytes};
+
+use crate::check::{Judge, Judgement, Violation};
+use crate::cluster::{Cluster, Member, TopicFacts};
+use crate::disk::SimDisk;
+use crate::engine::event::EventEngine;
+use crate::history::Role;
+use crate::engine::turmoil::TurmoilEngine;
+use crate::engine::{Engine, EngineKind, ProcessId};
+use crate::fault::strike::Faults;
+use crate::observe::{Phase, Setup, WorldEvent};
+use crate::plan::{ClientPlan, NodePlan, Plan, Script};
+use crate::recorder::{Counts, Recorder};
+use crate::shell::{Blueprint, Identity, ShellConfig};
+use crate::trace::{DigestValue, TraceSink};
+use crate::workload::{App, SentDirectory};
+use crate::workload::admin::CreateTopics;
+use crate::workload::consume::{Consume, Rhythm};
+use crate::workload::produce::Produce;
+use crate::workload::scan::Scan;
+
+mod converge;
+mod header;
+
+/// What a run is asked for beside its plan. None of it changes what happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Which engine.
+    pub engine: EngineKind,
+    /// Whether the checks judge.
+    pub judge: bool,
+    /// Whether a trace is kept.
+    pub trace: bool,
+}
+
+/// How a run ended.
+pub struct RunEnd {
+    /// What stopped it, if something did.
+    pub stopped_by: Option<Violation>,
+    /// What the checks said.
+    pub judgement: Judgement,
+    /// The digest.
+    pub digest: DigestValue,
+    /// (step, digest) along the way.
+    pub marks: Vec<(u64, u128)>,
+    /// Simulated milliseconds of the workload phase; the heal phase is not in it.
+    pub simulated_ms: u64,
+    /// What was counted.
+    pub counts: Counts,
+    /// The client history.
+    pub lines: Vec<crate::history::Line>,
+    /// The trace, if one was kept.
+    pub trace: Option<TraceSink>,
+}
+
+/// The port of the broker listener in simulations; the controller's is [`CONTROLLER_PORT`].
+pub const BROKER_PORT: u16 = 9_092;
+/// The port of the controller listener in simulations.
+pub const CONTROLLER_PORT: u16 = BROKER_PORT + 1_000;
+/// The simulated wall clock starts here, in milliseconds since 1970: 2026-01-01.
+pub const WALL_START_MS: i64 = 1_767_225_600_000;
+
+/// How often phases look whether they are over, in microseconds.
+const LOOK_EVERY_US: u64 = 100_000;
+/// A cluster that has not formed by then never will.
+const SETUP_BOUND_US: u64 = 120_000_000;
+
+/// Carries out a plan.
+///
+/// # Errors
+///
+/// A property of the plan that the model's tables refuse.
+///
+/// # Panics
+///
+/// Where the model contradicts itself: that is a bug of ours.
+pub fn run(plan: &Plan, options: Options) -> Result<RunEnd, PropertyError> {
+    let judge = options.judge.then(|| Judge::new(&Setup { plan }));
+    let trace = options.trace.then(TraceSink::new);
+    let recorder = Recorder::new(judge, trace);
+    match options.engine {
+        EngineKind::Event => {
+            let engine = EventEngine::new(plan.seed, plan.run.latency_us, recorder);
+            through(plan, engine)
+        }
+        EngineKind::Turmoil => through(plan, TurmoilEngine::new(plan, recorder)),
+    }
+}
+
+fn through<E: Engine>(plan: &Plan, engine: E) -> Result<RunEnd, PropertyError> {
+    let mut run = Run { plan, cluster: Cluster::new(engine), start_us: 0, actors: 0 };
+    run.populate()?;
+    let stopped_by = run.phases()?;
+    let now_us = run.cluster.engine.now_us();
+    let chaos_us = plan.run.duration_ms * 1_000;
+    let simulated_us = now_us.saturating_sub(run.start_us).min(chaos_us);
+    let ends = run.cluster.ends();
+    let mut recorder = run.cluster.engine.into_recorder();
+    let completed = stopped_by.is_none() && recorder.violation().is_none();
+    let judgement = match recorder.take_judge() {
+        Some(judge) if completed => judge.finish(&ends),
+        Some(judge) => judge.stop(),
+        None => Judgement::default(),
+    };
+    Ok(RunEnd {
+        stopped_by,
+        judgement,
+        digest: recorder.digest.value(),
+        marks: recorder.digest.marks().to_vec(),
+        simulated_ms: simulated_us / 1_000,
+        trace: recorder.take_trace(),
+        counts: recorder.counts,
+        lines: recorder.lines,
+    })
+}
+
+/// A run as it goes.
+struct Run<'a, E> {
+    plan: &'a Plan,
+    cluster: Cluster<E>,
+    /// When the chaos phase began; the plan's time 0.
+    start_us: u64,
+    /// Actors of the history so far.
+    actors: u32,
+}
+
+impl<E: Engine> Run<'_, E> {
+    /// Puts the plan's processes on the engine.
+    fn populate(&mut self) -> Result<(), PropertyError> {
+        self.line(header::of_run(self.plan));
+        let voters = voters(self.plan);
+        for node in &self.plan.nodes {
+            let config = node_config(self.plan, node, &voters)?;
+            self.add_node(node, config);
+        }
+        let admin = Box::new(CreateTopics::new(self.actors, &self.plan.topics));
+        self.add_client("admin", ClientKind::Admin, admin, Role::Admin, &BTreeMap::new());
+        let sent = self.sent();
+        for client in &self.plan.clients {
+            let (kind, role) = client_kind(client)?;
+            let app = app(self.actors, client, &sent);
+            self.add_client(&client.name, kind, app, role, &client.config);
+        }
+        Ok(())
+    }
+
+    /// Everything in order. A violation or a bound that was missed ends it early.
+    fn phases(&mut self) -> Result<Option<Violation>, PropertyError> {
+        if let Some(stuck) = self.set_up() {
+            return Ok(Some(stuck));
+        }
+        self.chaos();
+        if self.violated() {
+            return Ok(None);
+        }
+        if let Some(stuck) = self.heal() {
+            return Ok(Some(stuck));
+        }
+        if self.violated() {
+            return Ok(None);
+        }
+        let stuck = self.final_scan()?;
+        if stuck.is_none() {
+            self.phase(Phase::Done);
+        }
+        Ok(stuck)
+    }
+
+    fn set_up(&mut self) -> Option<Violation> {
+        self.phase(Phase::Setup);
+        let nodes: Vec<ProcessId> = self.cluster.nodes.iter().map(|m| m.process).collect();
+        for process in nodes {
+            self.cluster.engine.start(process);
+        }
+        let admin = self.cluster.clients[0].process;
+        self.cluster.engine.start(admin);
+        Some(self.look_until(SETUP_BOUND_US, |run| run.formed())?.into_stuck())
+    }
+
+    fn chaos(&mut self) {
+        self.start_us = self.cluster.engine.now_us();
+        self.declare_partitions();
+        self.phase(Phase::Chaos);
+        self.cluster.engine.with_recorder(|recorder| recorder.set_chaos(true));
+        let clients: Vec<ProcessId> =
+            self.cluster.clients.iter().skip(1).map(|client| client.process).collect();
+        for process in clients {
+            self.begin(process);
+        }
+        let end_us = self.start_us + self.plan.run.duration_ms * 1_000;
+        let mut faults = Faults::new(self.plan.seed, &self.plan.faults, self.start_us);
+        loop {
+            let next_us = faults.next_us().unwrap_or(end_us).min(end_us);
+            self.cluster.engine.run_until(next_us);
+            if self.violated() {
+                return;
+            }
+            if next_us >= end_us {
+                break;
+            }
+            faults.run(&mut self.cluster);
+        }
+        self.cluster.engine.with_recorder(|recorder| recorder.set_chaos(false));
+        self.phase(Phase::Heal);
+        faults.heal(&mut self.cluster);
+    }
+
+    /// Demands convergence, within a bound, from a cluster that nothing disturbs any more.
+    fn heal(&mut self) -> Option<Violation> {
+        for member in self.cluster.nodes.clone() {
+            if !self.cluster.is_up(member.process) {
+                self.cluster.engine.start(member.process);
+            }
+        }
+        for client in self.cluster.clients.clone() {
+            self.cluster.engine.with_shell(client.process, |shell| {
+                if let Some(app) = shell.app_mut() {
+                    app.drain();
+                }
+            });
+        }
+        let bound_us = converge::heal_bound_ms(self.plan) * 1_000;
+        let mut look = converge::Look::default();
+        Some(self.look_until(bound_us, |run| look.at(run))?.into_stuck())
+    }
+
+    /// Fresh consumers read every topic to its end, once an isolation level.
+    fn final_scan(&mut self) -> Result<Option<Violation>, PropertyError> {
+        self.phase(Phase::Final);
+        let mut scans = Vec::new();
+        for topic in &self.plan.topics {
+            for committed in [false, true] {
+                let level = if committed { "read_committed" } else { "read_uncommitted" };
+                let properties = BTreeMap::from([
+                    ("isolation.level".to_owned(), level.to_owned()),
+                    ("auto.offset.reset".to_owned(), "earliest".to_owned()),
+                ]);
+                let kind = ClientKind::Consumer(ConsumerConfig::from_properties(&properties)?);
+                let app = Box::new(Scan::new(self.actors, &topic.name, committed, self.sent()));
+                let name = format!("final/{}/{level}", topic.name);
+                let role = Role::Final;
+                scans.push(self.add_client(&name, kind, app, role, &properties));
+            }
+        }
+        for process in scans.clone() {
+            self.begin(process);
+        }
+        let bound_us = converge::heal_bound_ms(self.plan) * 1_000;
+        let waiting = self.look_until(bound_us, |run| run.unfinished(&scans));
+        Ok(waiting.map(converge::Waited::into_stuck))
+    }
+
+    /// Lets time pass until `look` sees nothing missing. `None` when a violation came first.
+    fn look_until(
+        &mut self,
+        bound_us: u64,
+        mut look: impl FnMut(&mut Self) -> Option<converge::Missing>,
+    ) -> Option<converge::Waited> {
+        let until_us = self.cluster.engine.now_us() + bound_us;
+        loop {
+            let now_us = self.cluster.engine.now_us();
+            let Some(missing) = look(self) else { return None };
+            if now_us >= until_us {
+                return Some(converge::Waited { bound_us, missing, now_us });
+            }
+            self.cluster.engine.run_until((now_us + LOOK_EVERY_US).min(until_us));
+            if self.violated() {
+                return None;
+            }
+        }
+    }
+
+    /// What is missing until the cluster can take the workload.
+    fn formed(&mut self) -> Option<converge::Missing> {
+        let admin = self.cluster.clients[0].process;
+        let waits = self.cluster.engine.with_shell(admin, |shell| {
+            let app = shell.app().expect("the admin client has an application");
+            (!app.is_done()).then(|| app.waits_for())
+        });
+        if let Some(waits) = waits {
+            return Some(converge::Missing::new("leader/LIV-2", waits));
+        }
+        if self.cluster.topics.len() < self.plan.topics.len() {
+            self.find_topics();
+        }
+        converge::leaders(self)
+    }
+
+    /// Learns the ids of the plan's topics from the nodes' metadata.
+    fn find_topics(&mut self) {
+        for member in &self.cluster.nodes {
+            let found = self.cluster.engine.with_shell(member.process, |shell| {
+                let node = shell.node()?;
+                Some(crate::view::topics(node))
+            });
+            for (name, id) in found.into_iter().flatten() {
+                let Some(topic) = self.plan.topics.iter().find(|topic| topic.name == name) else {
+                    continue;
+                };
+                let facts = TopicFacts {
+                    id,
+                    partitions: topic.partitions,
+                    replication_factor: topic.replication_factor,
+                };
+                self.cluster.topics.insert(name, facts);
+            }
+        }
+    }
+
+    fn declare_partitions(&mut self) {
+        let now_us = self.cluster.engine.now_us();
+        for topic in &self.plan.topics {
+            let facts = self.cluster.topics[&topic.name];
+            for index in 0..facts.partitions {
+                self.cluster.engine.with_recorder(|recorder| {
+                    let body = header::of_partition(recorder, topic, facts.id, index);
+                    recorder.line(now_us, body);
+                });
+            }
+        }
+    }
+
+    fn unfinished(&mut self, scans: &[ProcessId]) -> Option<converge::Missing> {
+        for &scan in scans {
+            let waits = self.cluster.engine.with_shell(scan, |shell| {
+                let app = shell.app().expect("a scan is an application");
+                (!app.is_done()).then(|| app.waits_for())
+            });
+            if let Some(waits) = waits {
+                return Some(converge::Missing::new("catch-up/LIV-4", waits));
+            }
+        }
+        None
+    }
+
+    /// Starts a client and tells its application that the workload begins.
+    fn begin(&mut self, process: ProcessId) {
+        self.cluster.engine.start(process);
+        let now_us = self.cluster.engine.now_us();
+        let topics = self.cluster.topics.clone();
+        self.cluster.engine.with_shell(process, |shell| {
+            if let Some(app) = shell.app_mut() {
+                app.begin(now_us, &topics);
+            }
+        });
+        self.cluster.engine.nudge(process);
+    }
+
+    /// What the plan's producers send; the admin client is actor 0.
+    fn sent(&self) -> SentDirectory {
+        let clients = (1..).zip(&self.plan.clients);
+        let sends = clients.filter_map(|(actor, client)| match &client.script {
+            Script::Produce { sends, .. } => Some((actor, sends.clone())),
+            Script::Consume { .. } => None,
+        });
+        SentDirectory::new(sends.collect())
+    }
+
+    fn violated(&mut self) -> bool {
+        self.cluster.engine.with_recorder(|recorder| recorder.violation().is_some())
+    }
+
+    fn phase(&mut self, phase: Phase) {
+        self.cluster.world(&WorldEvent::Phase(phase));
+        self.line(header::of_phase(phase));
+    }
+
+    fn line(&mut self, body: crate::history::Body) {
+        let now_us = self.cluster.engine.now_us();
+        self.cluster.engine.with_recorder(|recorder| recorder.line(now_us, body));
+    }
+
+    fn add_node(&mut self, node: &NodePlan, config: NodeConfig) {
+        let name = format!("n{}", node.id);
+        let id = config.id;
+        let key = process_key(&name);
+        let listeners = [
+            (config.broker_endpoint.clone(), Listener::Broker),
+            (controller_endpoint(node.id), Listener::Controller),
+        ];
+        let (broker, controller) = (config.is_broker, config.is_controller);
+        let disk = SimDisk::new(self.plan.seed, key, self.plan.run.writeback_ms);
+        let shell = self.shell_config(&name, Some(id), Blueprint::Node(Box::new(config)), disk, None);
+        let process = self.cluster.engine.add(shell, &listeners);
+        self.cluster.nodes.push(Member { process, name, node: Some(id), broker, controller });
+    }
+
+    fn add_client(
+        &mut self,
+        name: &str,
+        kind: ClientKind,
+        app: Box<dyn App>,
+        role: Role,
+        properties: &BTreeMap<String, String>,
+    ) -> ProcessId {
+        self.line(header::of_actor(self.actors, role, name, properties));
+        self.actors += 1;
+        let config = ClientConfig {
+            bootstrap: brokers(self.plan).map(broker_endpoint).collect(),
+            client_id: StrBytes::from_string(name.to_owned()),
+            kind,
+            bug: self.plan.bug(),
+        };
+        let disk = SimDisk::new(self.plan.seed, process_key(name), self.plan.run.writeback_ms);
+        let blueprint = Blueprint::Client(Box::new(config));
+        let shell = self.shell_config(name, None, blueprint, disk, Some(app));
+        let process = self.cluster.engine.add(shell, &[]);
+        let name = name.to_owned();
+        let member = Member { process, name, node: None, broker: false, controller: false };
+        self.cluster.clients.push(member);
+        process
+    }
+
+    fn shell_config(
+        &self,
+        name: &str,
+        node: Option<NodeId>,
+        blueprint: Blueprint,
+        disk: SimDisk,
+        app: Option<Box<dyn App>>,
+    ) -> ShellConfig {
+        let index = self.cluster.nodes.len() + self.cluster.clients.len();
+        let identity = Identity {
+            index: u16::try_from(index).expect("few processes"),
+            name: name.to_owned(),
+            key: process_key(name),
+            node,
+        };
+        ShellConfig {
+            identity,
+            blueprint,
+            disk: Box::new(disk),
+            app,
+            seed: self.plan.seed,
+            flush_us: self.plan.run.flush_us,
+            wall_start_ms: WALL_START_MS,
+            round_trip: self.plan.seed.0 % ROUND_TRIP_EVERY == ROUND_TRIP_AT,
+        }
+    }
+}
+
+/// Every sixteenth seed's messages are also decoded from their encoding.
+const ROUND_TRIP_EVERY: u64 = 16;
+const ROUND_TRIP_AT: u64 = 8;
+
+/// Keys a process's draws: by name, so that dropping another process changes nothing.
+fn process_key(name: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(name.as_bytes())
+}
+
+fn has_role(node: &NodePlan, role: &str) -> bool {
+    let roles = node.config.get("process.roles").map_or("broker,controller", String::as_str);
+    roles.split(',').any(|each| each.trim() == role)
+}
+
+fn brokers(plan: &Plan) -> impl Iterator<Item = i32> + '_ {
+    plan.nodes.iter().filter(|node| has_role(node, "broker")).map(|node| node.id)
+}
+
+fn host(id: i32) -> StrBytes {
+    StrBytes::from_string(format!("n{id}"))
+}
+
+fn broker_endpoint(id: i32) -> Endpoint {
+    Endpoint { host: host(id), port: BROKER_PORT }
+}
+
+fn controller_endpoint(id: i32) -> Endpoint {
+    Endpoint { host: host(id), port: CONTROLLER_PORT }
+}
+
+fn voters(plan: &Plan) -> Vec<Voter> {
+    let controllers = plan.nodes.iter().filter(|node| has_role(node, "controller"));
+    controllers
+        .map(|node| Voter { id: NodeId(node.id), endpoint: controller_endpoint(node.id) })
+        .collect()
+}
+
+fn node_config(
+    plan: &Plan,
+    node: &NodePlan,
+    voters: &[Voter],
+) -> Result<NodeConfig, PropertyError> {
+    broker_model::config::broker::BrokerConfig::from_properties(&node.config)?;
+    Ok(NodeConfig {
+        id: NodeId(node.id),
+        is_broker: has_role(node, "broker"),
+        is_controller: has_role(node, "controller"),
+        cluster_id: StrBytes::from_static_str("kafka-sim-0000000000000"),
+        voters: voters.to_vec(),
+        broker_endpoint: broker_endpoint(node.id),
+        rack: None,
+        properties: node.config.clone(),
+        metadata_lag_max_ms: node.metadata_lag_max_ms,
+        bug: plan.bug(),
+    })
+}
+
+fn client_kind(client: &ClientPlan) -> Result<(ClientKind, Role), PropertyError> {
+    Ok(match client.script {
+        Script::Produce { .. } => {
+            let config = ProducerConfig::from_properties(&client.config)?;
+            (ClientKind::Producer(config), Role::Producer)
+        }
+        Script::Consume { .. } => {
+            let config = ConsumerConfig::from_properties(&client.config)?;
+            (ClientKind::Consumer(config), Role::Consumer)
+        }
+    })
+}
+
+fn app(actor: u32, client: &ClientPlan, sent: &SentDirectory) -> Box<dyn App> {
+    match &client.script {
+        Script::Produce { topic, sends } => Box::new(Produce::new(actor, topic, sends.clone())),
+        Script::Consume { topic, from_ms, poll_ms, pause_ms, rewinds_ms } => {
+            let rhythm = Rhythm {
+                from_ms: *from_ms,
+                poll_ms: *poll_ms,
+                pause_ms: *pause_ms,
+                rewinds_ms: rewinds_ms.clone(),
+            };
+            Box::new(Consume::new(actor, topic, rhythm, sent.clone()))
+        }
+    }
+}

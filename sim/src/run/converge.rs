@@ -1,0 +1,219 @@
+//! When a cluster that nothing disturbs counts as healed, and how long that may take.
+
+use std::collections::BTreeMap;
+
+use broker_model::config::broker::BrokerConfig;
+use broker_model::config::producer::ProducerConfig;
+use broker_model::types::{NodeId, Offset, TopicIdPartition};
+
+use super::Run;
+use crate::check::{Class, Violation};
+use crate::engine::Engine;
+use crate::observe::NodeEnd;
+use crate::plan::{Plan, Script};
+
+/// Something that should be there and is not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Missing {
+    /// The check that it belongs to.
+    pub(super) check: &'static str,
+    /// What is missing, for people.
+    pub(super) what: String,
+}
+
+/// A bound that was missed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Waited {
+    pub(super) bound_us: u64,
+    pub(super) missing: Missing,
+    pub(super) now_us: u64,
+}
+
+impl Missing {
+    pub(super) fn new(check: &'static str, what: impl Into<String>) -> Self {
+        Missing { check, what: what.into() }
+    }
+}
+
+impl Waited {
+    pub(super) fn into_stuck(self) -> Violation {
+        let Missing { check, what } = self.missing;
+        let seconds = self.bound_us / 1_000_000;
+        let detail = format!("after {seconds} quiet seconds still missing: {what}");
+        Violation { check, detail, n: u64::MAX, t_us: self.now_us, class: Class::Stuck }
+    }
+}
+
+/// How long a healed cluster may take to converge, in milliseconds: the plan's floor, or what its
+/// configuration may need (invariants.md §1.9 with a slack of 5 on elections).
+pub(super) fn heal_bound_ms(plan: &Plan) -> u64 {
+    let nodes = plan.nodes.iter().filter_map(|n| BrokerConfig::from_properties(&n.config).ok());
+    let node_ms = nodes.map(|config| node_bound_ms(&config)).max().unwrap_or(0);
+    let lag_ms = plan.nodes.iter().map(|node| node.metadata_lag_max_ms).max().unwrap_or(0);
+    let clients = plan.clients.iter().filter(|c| matches!(c.script, Script::Produce { .. }));
+    let client_ms = clients
+        .filter_map(|client| ProducerConfig::from_properties(&client.config).ok())
+        .map(|config| config.delivery_timeout_ms + config.request_timeout_ms)
+        .max()
+        .unwrap_or(0);
+    plan.run.heal_ms.max(node_ms + 2 * lag_ms + client_ms)
+}
+
+fn node_bound_ms(config: &BrokerConfig) -> u64 {
+    let election = config.controller_quorum_fetch_timeout_ms
+        + config.controller_quorum_election_timeout_ms
+        + config.controller_quorum_election_backoff_max_ms;
+    5 * election
+        + 2 * config.broker_session_timeout_ms
+        + 2 * config.replica_lag_time_max_ms
+        + config.replica_socket_timeout_ms
+        + 20_000
+}
+
+/// Looks at a healing cluster again and again.
+#[derive(Default)]
+pub(super) struct Look {
+    /// Metadata up to here has to be everywhere: the high watermark at the first look.
+    metadata: Option<Offset>,
+}
+
+impl Look {
+    /// The first thing that is missing.
+    pub(super) fn at<E: Engine>(&mut self, run: &mut Run<'_, E>) -> Option<Missing> {
+        let ends = run.cluster.ends();
+        controller(run, &ends)
+            .or_else(|| self.brokers(run, &ends))
+            .or_else(|| replicas(run, &ends))
+            .or_else(|| clients(run, &ends))
+    }
+
+    fn brokers<E: Engine>(
+        &mut self,
+        run: &Run<'_, E>,
+        ends: &BTreeMap<NodeId, NodeEnd>,
+    ) -> Option<Missing> {
+        let newest = ends.values().map(|end| end.raft_high_watermark).max().unwrap_or_default();
+        let metadata = *self.metadata.get_or_insert(newest);
+        for member in run.cluster.nodes.iter().filter(|member| member.broker) {
+            let end = &ends[&member.node.expect("a broker is a node")];
+            if !end.unfenced {
+                return Some(Missing::new("replication-heals/LIV-7", format!("{} is fenced", member.name)));
+            }
+            if end.metadata_applied.is_none_or(|applied| applied + 1 < metadata) {
+                let what = format!("{} has not applied metadata up to {metadata}", member.name);
+                return Some(Missing::new("replication-heals/LIV-7", what));
+            }
+        }
+        None
+    }
+}
+
+fn controller<E: Engine>(run: &Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> Option<Missing> {
+    for member in &run.cluster.nodes {
+        if member.node.is_some_and(|node| !ends.contains_key(&node)) {
+            return Some(Missing::new("replication-heals/LIV-7", format!("{} does not run", member.name)));
+        }
+    }
+    let leaders = ends.values().filter(|end| end.raft_leader && end.active_controller).count();
+    let newest = ends.values().map(|end| end.raft_epoch).max();
+    let agreed = ends.values().all(|end| Some(end.raft_epoch) == newest);
+    (leaders != 1 || !agreed)
+        .then(|| Missing::new("leader/LIV-2", format!("one active controller, not {leaders}")))
+}
+
+/// Whether each partition has exactly one leader that all its replicas know.
+pub(super) fn leaders<E: Engine>(run: &mut Run<'_, E>) -> Option<Missing> {
+    let ends = run.cluster.ends();
+    if run.cluster.topics.len() < run.plan.topics.len() {
+        return Some(Missing::new("leader/LIV-2", "topics in the brokers' metadata"));
+    }
+    partitions(run).find_map(|(name, partition, replicas)| {
+        leader(&name, partition, replicas, &ends).err()
+    })
+}
+
+/// Whether each partition's replicas are all in sync and equal.
+fn replicas<E: Engine>(run: &Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> Option<Missing> {
+    partitions(run).find_map(|(name, partition, replicas)| {
+        let leader = match leader(&name, partition, replicas, ends) {
+            Ok(leader) => leader,
+            Err(missing) => return Some(missing),
+        };
+        let lead = &ends[&leader].replicas[&partition];
+        if lead.isr.len() < replicas {
+            let what = format!("the ISR of {name} is {:?} on {leader}", lead.isr);
+            return Some(Missing::new("replication-heals/LIV-7", what));
+        }
+        let hosts = ends.values().filter_map(|end| end.replicas.get(&partition));
+        let behind = hosts.filter(|replica| {
+            replica.log_end != lead.log_end || replica.high_watermark != lead.log_end
+        });
+        let behind = behind.count();
+        (behind > 0).then(|| {
+            let what = format!("{behind} replicas of {name} are not at {}", lead.log_end);
+            Missing::new("replication-heals/LIV-7", what)
+        })
+    })
+}
+
+fn leader(
+    name: &str,
+    partition: TopicIdPartition,
+    replicas: usize,
+    ends: &BTreeMap<NodeId, NodeEnd>,
+) -> Result<NodeId, Missing> {
+    let hosts = || ends.iter().filter_map(|(node, end)| Some((node, end.replicas.get(&partition)?)));
+    let newest = hosts().map(|(_, replica)| replica.leader_epoch).max();
+    let known = hosts().filter(|(_, replica)| Some(replica.leader_epoch) == newest).count();
+    let leaders: Vec<NodeId> =
+        hosts().filter(|(_, replica)| replica.leader).map(|(node, _)| *node).collect();
+    match leaders[..] {
+        [leader] if known == replicas => Ok(leader),
+        _ => {
+            let what = format!("one leader of {name} that {replicas} replicas know, not {leaders:?}");
+            Err(Missing::new("leader/LIV-2", what))
+        }
+    }
+}
+
+fn clients<E: Engine>(run: &mut Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> Option<Missing> {
+    let mut log_ends: BTreeMap<TopicIdPartition, i64> = BTreeMap::new();
+    for (partition, replica) in ends.values().flat_map(|end| &end.replicas) {
+        if replica.leader {
+            log_ends.insert(*partition, replica.high_watermark.0);
+        }
+    }
+    for member in run.cluster.clients.clone() {
+        let missing = run.cluster.engine.with_shell(member.process, |shell| {
+            let app = shell.app().expect("each client has an application");
+            if !app.is_done() {
+                let what = format!("{} waits for {}", member.name, app.waits_for());
+                return Some(Missing::new("every-op-completes/LIV-1", what));
+            }
+            let behind = app.positions()?.iter().find(|(partition, position)| {
+                log_ends.get(partition).is_some_and(|end| *position < end)
+            })?;
+            let what = format!("{} is at {} of partition {}", member.name, behind.1, behind.0.partition);
+            Some(Missing::new("catch-up/LIV-4", what))
+        });
+        if missing.is_some() {
+            return missing;
+        }
+    }
+    None
+}
+
+/// The partitions of the plan's topics: name, identity, how many replicas.
+fn partitions<E: Engine>(
+    run: &Run<'_, E>,
+) -> impl Iterator<Item = (String, TopicIdPartition, usize)> {
+    let mut all = Vec::new();
+    for (name, topic) in &run.cluster.topics {
+        let replicas = usize::try_from(topic.replication_factor).expect("at least one replica");
+        for index in 0..topic.partitions {
+            let partition = TopicIdPartition { topic: topic.id, partition: index };
+            all.push((format!("{name}-{index}"), partition, replicas));
+        }
+    }
+    all.into_iter()
+}

@@ -1,0 +1,57 @@
+//! The history lines that say what a run is of.
+
+use std::collections::BTreeMap;
+
+use broker_model::types::{TopicIdPartition, Uuid};
+
+use crate::history::{Actor, Body, Hdr, Nem, Part, Role};
+use crate::observe::Phase;
+use crate::plan::{Plan, TopicPlan};
+use crate::recorder::Recorder;
+
+/// The first line.
+pub(super) fn of_run(plan: &Plan) -> Body {
+    let mut cfg = plan.nodes.first().map(|node| node.config.clone()).unwrap_or_default();
+    if !plan.expect.is_empty() {
+        cfg.insert("expect".to_owned(), plan.expect.join(","));
+    }
+    Body::Hdr(Hdr { ver: 1, mode: "sim".to_owned(), seed: Some(plan.seed.0), eps: 0, cfg })
+}
+
+/// Declares a client.
+pub(super) fn of_actor(
+    a: u32,
+    role: Role,
+    name: &str,
+    properties: &BTreeMap<String, String>,
+) -> Body {
+    let mut cfg = properties.clone();
+    cfg.insert("name".to_owned(), name.to_owned());
+    Body::Actor(Actor { a, role, cfg })
+}
+
+/// Declares a partition, and gives it its number.
+pub(super) fn of_partition(
+    recorder: &mut Recorder,
+    topic: &TopicPlan,
+    id: Uuid,
+    index: i32,
+) -> Body {
+    let partition = TopicIdPartition { topic: id, partition: index };
+    let p = recorder.declare_partition(partition);
+    let mut cfg = topic.config.clone();
+    cfg.insert("replication.factor".to_owned(), topic.replication_factor.to_string());
+    Body::Part(Part::new(p, &topic.name, partition, cfg))
+}
+
+/// A phase began.
+pub(super) fn of_phase(phase: Phase) -> Body {
+    let name = match phase {
+        Phase::Setup => "setup",
+        Phase::Chaos => "chaos",
+        Phase::Heal => "heal",
+        Phase::Final => "final",
+        Phase::Done => "done",
+    };
+    Body::Nem(Nem::Phase { name: name.to_owned() })
+}

@@ -1,0 +1,8 @@
+//! What a run leaves behind: its digest, and, when asked for, its one-line trace.
+
+mod digest;
+mod render;
+mod sink;
+
+pub use digest::{BodyHash, Digest, DigestValue, MARK_EVERY, Scratch, timer_code};
+pub use sink::TraceSink;

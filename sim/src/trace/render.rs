@@ -1,0 +1,273 @@
+//! How notes, commands and files read in a trace.
+
+use std::collections::BTreeMap;
+
+use broker_model::client::command::Command;
+use broker_model::effect::{File, Write};
+use broker_model::note::{Note, PartitionState};
+use broker_model::types::{NodeId, TopicIdPartition, Uuid};
+use broker_model::wire::batch::BatchHeader;
+
+/// The names of topics, as far as the run has told them.
+#[derive(Default, Debug)]
+pub(super) struct Names {
+    topics: BTreeMap<Uuid, String>,
+}
+
+impl Names {
+    pub(super) fn learn(&mut self, note: &Note) {
+        if let Note::TopicCommitted { topic, name, removed: false, .. } = note {
+            self.topics.insert(*topic, name.to_string());
+        }
+    }
+
+    /// Lends a lookup of topic names.
+    pub(super) fn say<R>(&self, tell: impl FnOnce(&dyn Fn(Uuid) -> Option<String>) -> R) -> R {
+        tell(&|topic| self.topics.get(&topic).cloned())
+    }
+
+    pub(super) fn partition(&self, partition: TopicIdPartition) -> String {
+        let index = partition.partition;
+        match self.topics.get(&partition.topic) {
+            Some(name) => format!("{name}-{index}"),
+            None => format!("{:.4}-{index}", partition.topic.simple().to_string()),
+        }
+    }
+
+    pub(super) fn file(&self, file: File) -> String {
+        match file {
+            File::MetaProperties => "meta.properties".to_owned(),
+            File::QuorumState => "quorum-state".to_owned(),
+            File::MetadataLog => "__cluster_metadata-0".to_owned(),
+            File::PartitionLog(partition) => self.partition(partition),
+            File::HighWatermarks => "replication-offset-checkpoint".to_owned(),
+            File::LogStarts => "log-start-offset-checkpoint".to_owned(),
+            File::CleanShutdown => ".kafka_cleanshutdown".to_owned(),
+        }
+    }
+
+    pub(super) fn write(&self, file: File, write: &Write) -> String {
+        let file = self.file(file);
+        match write {
+            Write::Append(bytes) => format!("{file} +{} bytes", bytes.len()),
+            Write::Truncate { len } => format!("{file} cut to {len} bytes"),
+            Write::Replace(bytes) => format!("{file} = {} bytes", bytes.len()),
+            Write::Delete => format!("{file} deleted"),
+        }
+    }
+
+    pub(super) fn command(&self, command: &Command) -> String {
+        match command {
+            Command::Send { op, topic, partition, value, .. } => {
+                let to = partition.map_or_else(|| "?".to_owned(), |index| index.to_string());
+                format!("send #{} {topic}-{to} {} bytes", op.0, value.len())
+            }
+            Command::Assign { partitions } => format!("assign {} partitions", partitions.len()),
+            Command::Seek { partition, to } => format!("seek {partition} {to:?}"),
+            Command::Poll { op, timeout_ms } => format!("poll #{} {timeout_ms} ms", op.0),
+            Command::EndOffsets { op, .. } => format!("end-offsets #{}", op.0),
+            Command::CreateTopic { op, name, partitions, replication_factor, .. } => {
+                format!("create-topic #{} {name} {partitions} x {replication_factor}", op.0)
+            }
+            Command::Close { op } => format!("close #{}", op.0),
+            Command::Shutdown => "shutdown".to_owned(),
+            Command::MoveLeader { partition, to } => {
+                format!("move-leader {} to n{to}", self.partition(*partition))
+            }
+        }
+    }
+
+    /// A verb and the rest.
+    pub(super) fn note(&self, note: &Note) -> (&'static str, String) {
+        self.raft_note(note)
+            .or_else(|| self.metadata_note(note))
+            .or_else(|| self.replica_note(note))
+            .unwrap_or_else(|| ("note", self.other_note(note)))
+    }
+
+    fn raft_note(&self, note: &Note) -> Option<(&'static str, String)> {
+        Some(match note {
+            Note::RaftRecovered { epoch, log_end, .. } => {
+                ("recover", format!("raft epoch {epoch} log end {log_end}"))
+            }
+            Note::RaftRole { epoch, role, leader, .. } => {
+                let leader = leader.map_or_else(String::new, |node| format!(" leader n{node}"));
+                ("become", format!("raft {role:?} epoch {epoch}{leader}"))
+            }
+            Note::QuorumStateWritten { epoch, voted, .. } => {
+                let voted = voted.map_or_else(String::new, |node| format!(" voted n{node}"));
+                ("persist", format!("quorum-state epoch {epoch}{voted}"))
+            }
+            Note::QuorumStateFlushed => ("persist", "quorum-state flushed".to_owned()),
+            Note::VoteAnswered { candidate, epoch, pre_vote, granted } => {
+                let kind = if *pre_vote { "pre-vote" } else { "vote" };
+                let answer = if *granted { "granted" } else { "refused" };
+                ("vote", format!("{kind} epoch {epoch} for n{candidate} {answer}"))
+            }
+            Note::RaftAppend { epoch, base, last, .. } => {
+                ("append", format!("raft {base}..={last} epoch {epoch}"))
+            }
+            Note::RaftFlushed { to } => ("persist", format!("raft log to {to}")),
+            Note::RaftTruncate { to, log_end } => ("truncate", format!("raft {log_end} to {to}")),
+            Note::RaftFetched { voter, end } => ("follow", format!("raft n{voter} is at {end}")),
+            Note::RaftHighWatermark { high_watermark, epoch, .. } => {
+                ("commit", format!("raft {high_watermark} epoch {epoch}"))
+            }
+            _ => return None,
+        })
+    }
+
+    fn metadata_note(&self, note: &Note) -> Option<(&'static str, String)> {
+        Some(match note {
+            Note::ControllerActive { epoch } => ("become", format!("active controller {epoch}")),
+            Note::ControllerInactive { epoch, uncommitted } => {
+                let what = format!("inactive controller {epoch}, {uncommitted} uncommitted");
+                ("become", what)
+            }
+            Note::PartitionCommitted { offset, partition, state } => {
+                let name = self.partition(*partition);
+                ("replay", format!("@{offset} {name} {}", state_text(state)))
+            }
+            Note::BrokerCommitted { offset, broker, state } => {
+                let fenced = if state.fenced { " fenced" } else { "" };
+                let leaving = if state.shutting_down { " shutting down" } else { "" };
+                let what = format!("@{offset} broker n{broker} epoch {}{fenced}{leaving}", state.epoch);
+                ("replay", what)
+            }
+            Note::TopicCommitted { offset, name, removed, .. } => {
+                let verb = if *removed { "removed" } else { "created" };
+                ("replay", format!("@{offset} topic {name} {verb}"))
+            }
+            Note::ProducerIdsCommitted { offset, broker, next } => {
+                ("replay", format!("@{offset} producer ids to n{broker}, next {next}"))
+            }
+            Note::MetadataApplied { by, offset, .. } => ("apply", format!("{by:?} @{offset}")),
+            Note::PartitionApplied { partition, state } => {
+                ("apply", format!("{} {}", self.partition(*partition), state_text(state)))
+            }
+            Note::AlterPartitionAccepted { partition, leader, isr, .. } => {
+                let isr = nodes(isr.iter().map(|(node, _)| *node));
+                ("accept", format!("{} isr {isr} from n{leader}", self.partition(*partition)))
+            }
+            Note::LeaderElected { partition, leader, leader_epoch, unclean } => {
+                let how = if *unclean { " unclean" } else { "" };
+                let name = self.partition(*partition);
+                ("elect", format!("{name} leader n{leader} epoch {leader_epoch}{how}"))
+            }
+            Note::BrokerRegistered { epoch } => ("become", format!("registered epoch {epoch}")),
+            Note::BrokerFenced { fenced, .. } => {
+                ("become", if *fenced { "fenced" } else { "unfenced" }.to_owned())
+            }
+            _ => return None,
+        })
+    }
+
+    fn replica_note(&self, note: &Note) -> Option<(&'static str, String)> {
+        Some(match note {
+            Note::LogRecovered { partition, log_end, cut_bytes, .. } => {
+                let name = self.partition(*partition);
+                ("recover", format!("{name} log end {log_end}, {cut_bytes} bytes cut"))
+            }
+            Note::BecameLeader { partition, leader_epoch, log_end, high_watermark } => {
+                let name = self.partition(*partition);
+                let what = format!(
+                    "leader of {name} epoch {leader_epoch}, log end {log_end}, hw {high_watermark}"
+                );
+                ("become", what)
+            }
+            Note::BecameFollower { partition, leader_epoch, leader, log_end, .. } => {
+                let name = self.partition(*partition);
+                let what = format!("follower of {name} epoch {leader_epoch} leader n{leader}, log end {log_end}");
+                ("become", what)
+            }
+            Note::Append { partition, batch, .. } => {
+                let name = self.partition(*partition);
+                let what = BatchHeader::parse(batch).map_or_else(
+                    |_| "an unreadable batch".to_owned(),
+                    |header| {
+                        let (base, last) = (header.base_offset, header.last_offset());
+                        format!("{name} {base}..={last} epoch {}", header.partition_leader_epoch)
+                    },
+                );
+                ("append", what)
+            }
+            Note::Truncate { partition, to, log_end, .. } => {
+                ("truncate", format!("{} {log_end} to {to}", self.partition(*partition)))
+            }
+            Note::HighWatermark { partition, high_watermark, log_end, .. } => {
+                let name = self.partition(*partition);
+                ("commit", format!("{name} hw {high_watermark} of {log_end}"))
+            }
+            Note::FollowerFetched { partition, replica, log_end, .. } => {
+                ("follow", format!("{} n{replica} is at {log_end}", self.partition(*partition)))
+            }
+            Note::LeaderIsr { partition, isr, maximal, partition_epoch, .. } => {
+                let name = self.partition(*partition);
+                let (isr, maximal) = (nodes(isr.iter().copied()), nodes(maximal.iter().copied()));
+                ("isr", format!("{name} {isr} maximal {maximal} partition epoch {partition_epoch}"))
+            }
+            Note::IsrProposed { partition, added, removed, .. } => {
+                let name = self.partition(*partition);
+                let added = nodes(added.iter().map(|(node, _, _)| *node));
+                let removed = nodes(removed.iter().copied());
+                ("propose", format!("{name} add {added} remove {removed}"))
+            }
+            Note::ProduceAnswered { partition, base, last, error, acks, .. } => {
+                let name = self.partition(*partition);
+                let error = error.map_or_else(String::new, |error| format!(" {error:?}"));
+                ("ack", format!("{name} {base}..={last} acks={acks}{error}"))
+            }
+            Note::FetchServed { partition, from, to, high_watermark, .. } => {
+                let name = self.partition(*partition);
+                ("serve", format!("{name} {from}..{to} hw {high_watermark}"))
+            }
+            Note::DuplicateAnswered { partition, producer, first, base, .. } => {
+                let name = self.partition(*partition);
+                ("duplicate", format!("{name} pid {producer} seq {first} is at {base}"))
+            }
+            _ => return None,
+        })
+    }
+
+    fn other_note(&self, note: &Note) -> String {
+        match note {
+            Note::ReplicaStopped { partition, deleted } => {
+                let how = if *deleted { "deleted" } else { "stopped" };
+                format!("{} {how}", self.partition(*partition))
+            }
+            Note::EpochAssigned { partition, epoch, start } => {
+                format!("{} epoch {epoch} starts at {start}", self.partition(*partition))
+            }
+            Note::EpochsCut { partition, epochs } => {
+                format!("{} epochs {epochs:?}", self.partition(*partition))
+            }
+            Note::LatestServed { partition, offset, .. } => {
+                format!("{} latest {offset}", self.partition(*partition))
+            }
+            Note::ProducerState { partition, end, producers } => {
+                let name = self.partition(*partition);
+                format!("{name} {} producers up to {end}", producers.len())
+            }
+            Note::ProducersExpired { partition, producers } => {
+                format!("{} forgets producers {producers:?}", self.partition(*partition))
+            }
+            Note::LogStart { partition, log_start } => {
+                format!("{} starts at {log_start}", self.partition(*partition))
+            }
+            other => format!("{other:?}"),
+        }
+    }
+}
+
+fn state_text(state: &PartitionState) -> String {
+    let isr = nodes(state.isr.iter().copied());
+    format!(
+        "leader=n{} epoch={} isr={isr} partition epoch={}",
+        state.leader, state.leader_epoch, state.partition_epoch
+    )
+}
+
+fn nodes(nodes: impl Iterator<Item = NodeId>) -> String {
+    let ids: Vec<String> = nodes.map(|node| node.to_string()).collect();
+    format!("{{{}}}", ids.join(","))
+}

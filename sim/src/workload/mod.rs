@@ -1,0 +1,132 @@
+//! What the applications do with their clients: they call, record each call in the history, and
+//! record what came of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use broker_model::client::command::{Command, Event, OpId, PolledRecord};
+use broker_model::types::TopicIdPartition;
+
+use crate::cluster::TopicFacts;
+use crate::history::{Body, Er, Op, Res, value};
+use crate::plan::SendPlan;
+use crate::recorder::Recorder;
+
+pub mod admin;
+pub mod consume;
+pub mod produce;
+pub mod scan;
+
+/// An application that drives one client. It lives in the client's shell.
+pub trait App {
+    /// The workload starts now; these topics exist.
+    fn begin(&mut self, now_us: u64, topics: &BTreeMap<String, TopicFacts>);
+
+    /// A moment that the application asked for came, or the harness told it something.
+    fn wake(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>);
+
+    /// The client says something.
+    fn on_event(
+        &mut self,
+        now_us: u64,
+        event: Event,
+        recorder: &mut Recorder,
+        calls: &mut VecDeque<Command>,
+    );
+
+    /// When it wants to be woken next.
+    fn next_wake_us(&self) -> Option<u64>;
+
+    /// From now on it starts nothing new.
+    fn drain(&mut self);
+
+    /// Whether it has nothing more to do and nothing outstanding.
+    fn is_done(&self) -> bool;
+
+    /// What it still waits for, for people.
+    fn waits_for(&self) -> String;
+
+    /// The positions that it has consumed to, where it consumes.
+    fn positions(&self) -> Option<&BTreeMap<TopicIdPartition, i64>> {
+        None
+    }
+}
+
+/// Writes the calls of one actor into the history.
+#[derive(Debug)]
+pub struct Journal {
+    actor: u32,
+    calls: u64,
+}
+
+impl Journal {
+    /// For the actor with that number.
+    #[must_use]
+    pub fn new(actor: u32) -> Self {
+        Journal { actor, calls: 0 }
+    }
+
+    /// The actor's number.
+    #[must_use]
+    pub fn actor(&self) -> u32 {
+        self.actor
+    }
+
+    /// A call is made.
+    pub fn invoke(&mut self, now_us: u64, recorder: &mut Recorder, op: Op) -> OpId {
+        self.calls += 1;
+        recorder.line(now_us, Body::I { a: self.actor, o: self.calls, op });
+        OpId(self.calls)
+    }
+
+    /// A call took effect.
+    pub fn ok(&self, now_us: u64, recorder: &mut Recorder, op: OpId, r: Res) {
+        recorder.line(now_us, Body::Ok { a: self.actor, o: op.0, r });
+    }
+
+    /// A call provably had no effect and never will.
+    pub fn fail(&self, now_us: u64, recorder: &mut Recorder, op: OpId, e: Er) {
+        recorder.line(now_us, Body::Fail { a: self.actor, o: op.0, e });
+    }
+
+    /// Nobody knows whether a call had an effect.
+    pub fn info(&self, now_us: u64, recorder: &mut Recorder, op: OpId, e: Er) {
+        recorder.line(now_us, Body::Info { a: self.actor, o: op.0, e, r: Res::Unit });
+    }
+}
+
+/// What the plan sends, so that a reader can tell whether a record is what was sent: by actor and
+/// counter the key and the partition, where they were chosen beforehand.
+#[derive(Clone, Default, Debug)]
+pub struct SentDirectory {
+    sends: Rc<BTreeMap<u32, Vec<SendPlan>>>,
+}
+
+impl SentDirectory {
+    /// Of those producers, by actor.
+    #[must_use]
+    pub fn new(sends: BTreeMap<u32, Vec<SendPlan>>) -> Self {
+        SentDirectory { sends: Rc::new(sends) }
+    }
+
+    /// Reads a record's value; otherwise says why it is not what anybody sent.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the record.
+    pub fn read(&self, record: &PolledRecord, partition: i32, partitions: i32) -> Result<u64, String> {
+        let bytes = record.value.as_deref().unwrap_or_default();
+        let value = value::decode(bytes).ok_or("the value's checksum is wrong")?;
+        let sends = self.sends.get(&value.actor).ok_or("nobody with that number sends")?;
+        let index = usize::try_from(value.counter).expect("an index");
+        let send = sends.get(index).ok_or("its sender never got that far")?;
+        let key = send.key.map(u64::to_be_bytes);
+        if record.key.as_deref() != key.as_ref().map(<[u8; 8]>::as_slice) {
+            return Err("the key is not the one that was sent".to_owned());
+        }
+        if send.partition.is_some_and(|chosen| chosen % partitions != partition) {
+            return Err("it was sent to another partition".to_owned());
+        }
+        Ok(value.v)
+    }
+}

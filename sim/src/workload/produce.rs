@@ -1,0 +1,129 @@
+//! Sends records to a topic at the moments that the plan chose.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use broker_model::client::command::{Command, Event, OpId, SendOutcome};
+use broker_model::types::StrBytes;
+use bytes::Bytes;
+
+use super::{App, Journal};
+use crate::cluster::TopicFacts;
+use crate::history::{Er, Op, Res, Sent, value};
+use crate::plan::SendPlan;
+use crate::recorder::Recorder;
+
+/// A producing application.
+pub struct Produce {
+    journal: Journal,
+    topic: StrBytes,
+    sends: Vec<SendPlan>,
+    start_us: Option<u64>,
+    facts: Option<TopicFacts>,
+    next: usize,
+    outstanding: BTreeMap<OpId, u64>,
+    draining: bool,
+}
+
+impl Produce {
+    /// An application that will send those records, in order of time.
+    #[must_use]
+    pub fn new(actor: u32, topic: &str, sends: Vec<SendPlan>) -> Self {
+        Produce {
+            journal: Journal::new(actor),
+            topic: StrBytes::from_string(topic.to_owned()),
+            sends,
+            start_us: None,
+            facts: None,
+            next: 0,
+            outstanding: BTreeMap::new(),
+            draining: false,
+        }
+    }
+
+    fn send(
+        &mut self,
+        now_us: u64,
+        send: SendPlan,
+        recorder: &mut Recorder,
+        calls: &mut VecDeque<Command>,
+    ) {
+        let facts = self.facts.expect("sends start once the topics exist");
+        let counter = u32::try_from(self.next).expect("few sends");
+        let v = u64::from(self.journal.actor()) << 32 | u64::from(counter);
+        let key = send.key.map(|key| Bytes::copy_from_slice(&key.to_be_bytes()));
+        let partition = send.partition.map(|partition| partition % facts.partitions);
+        let chosen = partition.or_else(|| {
+            let key = key.as_ref()?;
+            Some(broker_model::client::partition_for_key(key, facts.partitions))
+        });
+        let p = chosen.and_then(|index| recorder.partition_of(facts.id, index));
+        let op = Op::Send { p, v, key: send.key, x: None, src: None, tomb: false };
+        let op = self.journal.invoke(now_us, recorder, op);
+        self.outstanding.insert(op, v);
+        let bytes = usize::try_from(send.bytes).expect("a value is short");
+        let value = value::encode(v, self.journal.actor(), counter, bytes);
+        calls.push_back(Command::Send { op, topic: self.topic.clone(), partition, key, value });
+    }
+}
+
+impl App for Produce {
+    fn begin(&mut self, now_us: u64, topics: &BTreeMap<String, TopicFacts>) {
+        self.start_us = Some(now_us);
+        self.facts = topics.get(&*self.topic).copied();
+    }
+
+    fn wake(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
+        while self.next_wake_us().is_some_and(|at_us| at_us <= now_us) {
+            let send = self.sends[self.next];
+            self.send(now_us, send, recorder, calls);
+            self.next += 1;
+        }
+    }
+
+    fn on_event(
+        &mut self,
+        now_us: u64,
+        event: Event,
+        recorder: &mut Recorder,
+        _calls: &mut VecDeque<Command>,
+    ) {
+        let Event::Sent { op, outcome } = event else { return };
+        self.outstanding.remove(&op).expect("each send ends once");
+        match outcome {
+            SendOutcome::Acknowledged { partition, offset, attempts, identity, renumbered } => {
+                recorder.acked();
+                let p = recorder.partition(partition);
+                let id = identity.map(|(pid, epoch, sequence)| (pid.0, epoch.0, sequence.0));
+                let sent = Sent { off: offset.0, att: attempts, p, id, ren: renumbered };
+                self.journal.ok(now_us, recorder, op, Res::Sent(sent));
+            }
+            SendOutcome::Failed { error, attempts, definite, .. } => {
+                let error = Er::new(error, attempts);
+                if definite {
+                    self.journal.fail(now_us, recorder, op, error);
+                } else {
+                    self.journal.info(now_us, recorder, op, error);
+                }
+            }
+        }
+    }
+
+    fn next_wake_us(&self) -> Option<u64> {
+        if self.draining {
+            return None;
+        }
+        Some(self.start_us? + self.sends.get(self.next)?.at_us)
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    fn is_done(&self) -> bool {
+        self.outstanding.is_empty() && (self.draining || self.next == self.sends.len())
+    }
+
+    fn waits_for(&self) -> String {
+        format!("{} sends", self.outstanding.len())
+    }
+}

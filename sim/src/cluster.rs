@@ -82,7 +82,11 @@ impl<E: Engine> Cluster<E> {
     /// The brokers, in order.
     #[must_use]
     pub fn brokers(&self) -> Vec<ProcessId> {
-        self.nodes.iter().filter(|member| member.broker).map(|member| member.process).collect()
+        self.nodes
+            .iter()
+            .filter(|member| member.broker)
+            .map(|member| member.process)
+            .collect()
     }
 
     /// Names, for people.
@@ -90,20 +94,25 @@ impl<E: Engine> Cluster<E> {
     pub fn names(&self, processes: &[ProcessId]) -> String {
         let all = self.nodes.iter().chain(&self.clients);
         let hit = all.filter(|member| processes.contains(&member.process));
-        hit.map(|member| member.name.as_str()).collect::<Vec<_>>().join(",")
+        hit.map(|member| member.name.as_str())
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     /// Tells the recorder.
     pub fn world(&mut self, event: &WorldEvent) {
         let now_us = self.engine.now_us();
-        self.engine.with_recorder(|recorder| recorder.world(now_us, event));
+        self.engine
+            .with_recorder(|recorder| recorder.world(now_us, event));
     }
 
     /// The running nodes as they are now.
     pub fn ends(&mut self) -> BTreeMap<NodeId, NodeEnd> {
         let mut ends = BTreeMap::new();
         for member in &self.nodes {
-            let end = self.engine.with_shell(member.process, |shell| shell.node().map(node_end));
+            let end = self
+                .engine
+                .with_shell(member.process, |shell| shell.node().map(node_end));
             if let (Some(node), Some(end)) = (member.node, end) {
                 ends.insert(node, end);
             }
@@ -117,7 +126,10 @@ impl<E: Engine> Cluster<E> {
             Target::Node(id) => self.process_of(NodeId(*id)).into_iter().collect(),
             Target::Leader(name) => {
                 let leader = self.leader_of(name, draw).map(|(_, leader, _)| leader);
-                leader.and_then(|node| self.process_of(node)).into_iter().collect()
+                leader
+                    .and_then(|node| self.process_of(node))
+                    .into_iter()
+                    .collect()
             }
             Target::Follower(name) => {
                 let Some((partition, leader, _)) = self.leader_of(name, draw) else {
@@ -144,7 +156,11 @@ impl<E: Engine> Cluster<E> {
                 nodes.filter(|process| !other.contains(process)).collect()
             }
             Target::Everyone => {
-                let all = self.nodes.iter().chain(&self.clients).map(|member| member.process);
+                let all = self
+                    .nodes
+                    .iter()
+                    .chain(&self.clients)
+                    .map(|member| member.process);
                 all.filter(|process| !other.contains(process)).collect()
             }
         }
@@ -161,9 +177,15 @@ impl<E: Engine> Cluster<E> {
         let count = u64::from(topic.partitions.cast_unsigned());
         let drawn = i32::try_from(draw % count).expect("few partitions");
         let index = name.partition.unwrap_or(drawn);
-        let partition = TopicIdPartition { topic: topic.id, partition: index };
+        let partition = TopicIdPartition {
+            topic: topic.id,
+            partition: index,
+        };
         let leaders = self.ends().into_iter().filter_map(|(node, end)| {
-            let replica = end.replicas.get(&partition).filter(|replica| replica.leader)?;
+            let replica = end
+                .replicas
+                .get(&partition)
+                .filter(|replica| replica.leader)?;
             Some((replica.leader_epoch.0, node))
         });
         leaders.max().map(|(epoch, node)| (partition, node, epoch))
@@ -172,7 +194,9 @@ impl<E: Engine> Cluster<E> {
     /// The ISR as that leader holds it.
     pub fn isr_of(&mut self, partition: TopicIdPartition, leader: NodeId) -> Vec<NodeId> {
         let mut ends = self.ends();
-        let replica = ends.remove(&leader).and_then(|mut end| end.replicas.remove(&partition));
+        let replica = ends
+            .remove(&leader)
+            .and_then(|mut end| end.replicas.remove(&partition));
         replica.map_or_else(Vec::new, |replica| replica.isr)
     }
 
@@ -180,7 +204,10 @@ impl<E: Engine> Cluster<E> {
     pub fn newest_epoch(&mut self, partition: TopicIdPartition) -> i32 {
         let ends = self.ends();
         let replicas = ends.values().filter_map(|end| end.replicas.get(&partition));
-        replicas.map(|replica| replica.leader_epoch.0).max().unwrap_or(-1)
+        replicas
+            .map(|replica| replica.leader_epoch.0)
+            .max()
+            .unwrap_or(-1)
     }
 
     /// The active controller of the newest epoch.
@@ -192,6 +219,9 @@ impl<E: Engine> Cluster<E> {
     }
 
     fn process_of(&self, node: NodeId) -> Option<ProcessId> {
-        self.nodes.iter().find(|member| member.node == Some(node)).map(|member| member.process)
+        self.nodes
+            .iter()
+            .find(|member| member.node == Some(node))
+            .map(|member| member.process)
     }
 }

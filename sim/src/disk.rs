@@ -128,17 +128,21 @@ impl Disk for SimDisk {
         if content.writeback_at_us.is_none() {
             self.dirtied += 1;
             let key = [self.process, u64::MAX, self.dirtied];
-            let after_us = self.seed.draw_in(Purpose::Disk, key, self.writeback_us.clone());
+            let after_us = self
+                .seed
+                .draw_in(Purpose::Disk, key, self.writeback_us.clone());
             content.writeback_at_us = Some(now_us + after_us);
         }
         content.apply(write);
     }
 
     fn begin_flush(&mut self, file: File) -> FlushTicket {
-        self.files.get(&file).map_or(FlushTicket { len: 0, version: 0 }, |content| FlushTicket {
-            len: content.len,
-            version: content.version,
-        })
+        self.files
+            .get(&file)
+            .map_or(FlushTicket { len: 0, version: 0 }, |content| FlushTicket {
+                len: content.len,
+                version: content.version,
+            })
     }
 
     fn end_flush(&mut self, file: File, ticket: FlushTicket) -> DiskResult {
@@ -165,7 +169,10 @@ impl Disk for SimDisk {
 
 impl DiskRead for SimDisk {
     fn len(&self, file: File) -> Option<u64> {
-        self.files.get(&file).filter(|content| content.exists).map(|content| content.len)
+        self.files
+            .get(&file)
+            .filter(|content| content.exists)
+            .map(|content| content.len)
     }
 
     fn read(&self, file: File, at: u64, len: usize) -> Bytes {
@@ -200,7 +207,10 @@ impl SimFile {
                 self.pieces = vec![Piece { at: 0, bytes }];
             }
             Write::Delete => {
-                *self = SimFile { version: self.version + 1, ..SimFile::default() };
+                *self = SimFile {
+                    version: self.version + 1,
+                    ..SimFile::default()
+                };
             }
         }
     }
@@ -210,7 +220,10 @@ impl SimFile {
         if self.older.is_none() {
             let durable = self.exists && self.flushed > 0;
             self.older = Some(durable.then(|| {
-                self.read(0, usize::try_from(self.flushed).expect("a file fits into memory"))
+                self.read(
+                    0,
+                    usize::try_from(self.flushed).expect("a file fits into memory"),
+                )
             }));
         }
         self.version += 1;
@@ -254,7 +267,12 @@ impl SimFile {
             self.len = bytes.len() as u64;
             self.flushed = self.len;
             self.pieces = vec![Piece { at: 0, bytes }];
-            return Some(Loss { file, written, flushed: self.len, kept: self.len });
+            return Some(Loss {
+                file,
+                written,
+                flushed: self.len,
+                kept: self.len,
+            });
         }
         if flushed == written {
             return None;
@@ -262,12 +280,24 @@ impl SimFile {
         let kept = flushed + draw % (written - flushed + 1);
         self.truncate(kept);
         self.flushed = self.len;
-        Some(Loss { file, written, flushed, kept })
+        Some(Loss {
+            file,
+            written,
+            flushed,
+            kept,
+        })
     }
 
     fn read(&self, at: u64, len: usize) -> Bytes {
-        assert!(at + len as u64 <= self.len, "a read past the end: {at}+{len} of {}", self.len);
-        let first = self.pieces.partition_point(|piece| piece.at <= at).saturating_sub(1);
+        assert!(
+            at + len as u64 <= self.len,
+            "a read past the end: {at}+{len} of {}",
+            self.len
+        );
+        let first = self
+            .pieces
+            .partition_point(|piece| piece.at <= at)
+            .saturating_sub(1);
         let mut whole = BytesMut::new();
         let mut at = at;
         let mut left = len;
@@ -300,7 +330,11 @@ mod tests {
     }
 
     fn append(disk: &mut SimDisk, now_us: u64, text: &'static str) {
-        disk.write(now_us, LOG, Write::Append(Bytes::from_static(text.as_bytes())));
+        disk.write(
+            now_us,
+            LOG,
+            Write::Append(Bytes::from_static(text.as_bytes())),
+        );
     }
 
     #[test]
@@ -311,10 +345,14 @@ mod tests {
             append(&mut disk, 0, "durable");
             let ticket = disk.begin_flush(LOG);
             append(&mut disk, 1, "later");
-            disk.end_flush(LOG, ticket).expect("the simulated disk works");
+            disk.end_flush(LOG, ticket)
+                .expect("the simulated disk works");
             disk.lose_power(2);
             let left = disk.read_all(LOG).expect("the file was flushed");
-            assert!(b"durablelater".starts_with(&left) && left.len() >= 7, "{left:?}");
+            assert!(
+                b"durablelater".starts_with(&left) && left.len() >= 7,
+                "{left:?}"
+            );
             lengths.insert(left.len());
         }
         assert_eq!(lengths, (7..=12).collect());
@@ -325,12 +363,24 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..50 {
             let mut disk = disk(seed);
-            disk.write(0, File::QuorumState, Write::Replace(Bytes::from_static(b"one")));
+            disk.write(
+                0,
+                File::QuorumState,
+                Write::Replace(Bytes::from_static(b"one")),
+            );
             let ticket = disk.begin_flush(File::QuorumState);
-            disk.end_flush(File::QuorumState, ticket).expect("the simulated disk works");
-            disk.write(1, File::QuorumState, Write::Replace(Bytes::from_static(b"second")));
+            disk.end_flush(File::QuorumState, ticket)
+                .expect("the simulated disk works");
+            disk.write(
+                1,
+                File::QuorumState,
+                Write::Replace(Bytes::from_static(b"second")),
+            );
             disk.lose_power(2);
-            seen.insert(disk.read_all(File::QuorumState).expect("one of the two is there"));
+            seen.insert(
+                disk.read_all(File::QuorumState)
+                    .expect("one of the two is there"),
+            );
         }
         assert_eq!(seen.len(), 2, "{seen:?}");
     }

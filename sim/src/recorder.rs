@@ -130,7 +130,8 @@ impl Recorder {
         self.counts.messages += 1;
         self.counts.message_bytes += u64::from(message.bytes);
         self.counts.requests += u64::from(self.chaos && message.is_request());
-        self.digest.message(conn, message.version, message.correlation_id, message.hash);
+        self.digest
+            .message(conn, message.version, message.correlation_id, message.hash);
         if let Some(trace) = &mut self.trace {
             trace.message(now_us, &who.name, conn, message);
         }
@@ -141,7 +142,14 @@ impl Recorder {
         if let Some(trace) = &mut self.trace {
             trace.note(now_us, node, note);
         }
-        self.observe(now_us, Fact::Note { node, incarnation, note });
+        self.observe(
+            now_us,
+            Fact::Note {
+                node,
+                incarnation,
+                note,
+            },
+        );
     }
 
     /// A rare state was reached.
@@ -152,7 +160,11 @@ impl Recorder {
 
     /// A line of the client history.
     pub fn line(&mut self, now_us: u64, body: Body) {
-        let line = Line { n: self.n + 1, t: now_us, b: body };
+        let line = Line {
+            n: self.n + 1,
+            t: now_us,
+            b: body,
+        };
         let json = serde_json::to_vec(&line).expect("a history line is plain data");
         self.digest.line(&json);
         if let Some(trace) = &mut self.trace {
@@ -188,7 +200,11 @@ impl Recorder {
     fn observe(&mut self, now_us: u64, fact: Fact<'_>) {
         self.n += 1;
         if let Some(judge) = &mut self.judge {
-            judge.observe(&Observed { n: self.n, t_us: now_us, fact });
+            judge.observe(&Observed {
+                n: self.n,
+                t_us: now_us,
+                fact,
+            });
         }
     }
 }

@@ -18,20 +18,20 @@ use crate::check::{Judge, Judgement, Violation};
 use crate::cluster::{Cluster, Member, TopicFacts};
 use crate::disk::SimDisk;
 use crate::engine::event::EventEngine;
-use crate::history::Role;
 use crate::engine::turmoil::TurmoilEngine;
 use crate::engine::{Engine, EngineKind, ProcessId};
 use crate::fault::strike::Faults;
+use crate::history::Role;
 use crate::observe::{Phase, Setup, WorldEvent};
 use crate::plan::{ClientPlan, NodePlan, Plan, Script};
 use crate::recorder::{Counts, Recorder};
 use crate::shell::{Blueprint, Identity, ShellConfig};
 use crate::trace::{DigestValue, TraceSink};
-use crate::workload::{App, SentDirectory};
 use crate::workload::admin::CreateTopics;
 use crate::workload::consume::{Consume, Rhythm};
 use crate::workload::produce::Produce;
 use crate::workload::scan::Scan;
+use crate::workload::{App, SentDirectory};
 
 mod converge;
 mod header;
@@ -102,7 +102,12 @@ pub fn run(plan: &Plan, options: Options) -> Result<RunEnd, PropertyError> {
 }
 
 fn through<E: Engine>(plan: &Plan, engine: E) -> Result<RunEnd, PropertyError> {
-    let mut run = Run { plan, cluster: Cluster::new(engine), start_us: 0, actors: 0 };
+    let mut run = Run {
+        plan,
+        cluster: Cluster::new(engine),
+        start_us: 0,
+        actors: 0,
+    };
     run.populate()?;
     let stopped_by = run.phases()?;
     let now_us = run.cluster.engine.now_us();
@@ -148,7 +153,13 @@ impl<E: Engine> Run<'_, E> {
             self.add_node(node, config);
         }
         let admin = Box::new(CreateTopics::new(self.actors, &self.plan.topics));
-        self.add_client("admin", ClientKind::Admin, admin, Role::Admin, &BTreeMap::new());
+        self.add_client(
+            "admin",
+            ClientKind::Admin,
+            admin,
+            Role::Admin,
+            &BTreeMap::new(),
+        );
         let sent = self.sent();
         for client in &self.plan.clients {
             let (kind, role) = client_kind(client)?;
@@ -188,16 +199,26 @@ impl<E: Engine> Run<'_, E> {
         }
         let admin = self.cluster.clients[0].process;
         self.cluster.engine.start(admin);
-        Some(self.look_until(SETUP_BOUND_US, |run| run.formed())?.into_stuck())
+        Some(
+            self.look_until(SETUP_BOUND_US, |run| run.formed())?
+                .into_stuck(),
+        )
     }
 
     fn chaos(&mut self) {
         self.start_us = self.cluster.engine.now_us();
         self.declare_partitions();
         self.phase(Phase::Chaos);
-        self.cluster.engine.with_recorder(|recorder| recorder.set_chaos(true));
-        let clients: Vec<ProcessId> =
-            self.cluster.clients.iter().skip(1).map(|client| client.process).collect();
+        self.cluster
+            .engine
+            .with_recorder(|recorder| recorder.set_chaos(true));
+        let clients: Vec<ProcessId> = self
+            .cluster
+            .clients
+            .iter()
+            .skip(1)
+            .map(|client| client.process)
+            .collect();
         for process in clients {
             self.begin(process);
         }
@@ -214,7 +235,9 @@ impl<E: Engine> Run<'_, E> {
             }
             faults.run(&mut self.cluster);
         }
-        self.cluster.engine.with_recorder(|recorder| recorder.set_chaos(false));
+        self.cluster
+            .engine
+            .with_recorder(|recorder| recorder.set_chaos(false));
         self.phase(Phase::Heal);
         faults.heal(&mut self.cluster);
     }
@@ -244,7 +267,11 @@ impl<E: Engine> Run<'_, E> {
         let mut scans = Vec::new();
         for topic in &self.plan.topics {
             for committed in [false, true] {
-                let level = if committed { "read_committed" } else { "read_uncommitted" };
+                let level = if committed {
+                    "read_committed"
+                } else {
+                    "read_uncommitted"
+                };
                 let properties = BTreeMap::from([
                     ("isolation.level".to_owned(), level.to_owned()),
                     ("auto.offset.reset".to_owned(), "earliest".to_owned()),
@@ -273,11 +300,19 @@ impl<E: Engine> Run<'_, E> {
         let until_us = self.cluster.engine.now_us() + bound_us;
         loop {
             let now_us = self.cluster.engine.now_us();
-            let Some(missing) = look(self) else { return None };
+            let Some(missing) = look(self) else {
+                return None;
+            };
             if now_us >= until_us {
-                return Some(converge::Waited { bound_us, missing, now_us });
+                return Some(converge::Waited {
+                    bound_us,
+                    missing,
+                    now_us,
+                });
             }
-            self.cluster.engine.run_until((now_us + LOOK_EVERY_US).min(until_us));
+            self.cluster
+                .engine
+                .run_until((now_us + LOOK_EVERY_US).min(until_us));
             if self.violated() {
                 return None;
             }
@@ -371,7 +406,9 @@ impl<E: Engine> Run<'_, E> {
     }
 
     fn violated(&mut self) -> bool {
-        self.cluster.engine.with_recorder(|recorder| recorder.violation().is_some())
+        self.cluster
+            .engine
+            .with_recorder(|recorder| recorder.violation().is_some())
     }
 
     fn phase(&mut self, phase: Phase) {
@@ -381,7 +418,9 @@ impl<E: Engine> Run<'_, E> {
 
     fn line(&mut self, body: crate::history::Body) {
         let now_us = self.cluster.engine.now_us();
-        self.cluster.engine.with_recorder(|recorder| recorder.line(now_us, body));
+        self.cluster
+            .engine
+            .with_recorder(|recorder| recorder.line(now_us, body));
     }
 
     fn add_node(&mut self, node: &NodePlan, config: NodeConfig) {
@@ -394,9 +433,21 @@ impl<E: Engine> Run<'_, E> {
         ];
         let (broker, controller) = (config.is_broker, config.is_controller);
         let disk = SimDisk::new(self.plan.seed, key, self.plan.run.writeback_ms);
-        let shell = self.shell_config(&name, Some(id), Blueprint::Node(Box::new(config)), disk, None);
+        let shell = self.shell_config(
+            &name,
+            Some(id),
+            Blueprint::Node(Box::new(config)),
+            disk,
+            None,
+        );
         let process = self.cluster.engine.add(shell, &listeners);
-        self.cluster.nodes.push(Member { process, name, node: Some(id), broker, controller });
+        self.cluster.nodes.push(Member {
+            process,
+            name,
+            node: Some(id),
+            broker,
+            controller,
+        });
     }
 
     fn add_client(
@@ -415,12 +466,22 @@ impl<E: Engine> Run<'_, E> {
             kind,
             bug: self.plan.bug(),
         };
-        let disk = SimDisk::new(self.plan.seed, process_key(name), self.plan.run.writeback_ms);
+        let disk = SimDisk::new(
+            self.plan.seed,
+            process_key(name),
+            self.plan.run.writeback_ms,
+        );
         let blueprint = Blueprint::Client(Box::new(config));
         let shell = self.shell_config(name, None, blueprint, disk, Some(app));
         let process = self.cluster.engine.add(shell, &[]);
         let name = name.to_owned();
-        let member = Member { process, name, node: None, broker: false, controller: false };
+        let member = Member {
+            process,
+            name,
+            node: None,
+            broker: false,
+            controller: false,
+        };
         self.cluster.clients.push(member);
         process
     }
@@ -463,12 +524,18 @@ fn process_key(name: &str) -> u64 {
 }
 
 fn has_role(node: &NodePlan, role: &str) -> bool {
-    let roles = node.config.get("process.roles").map_or("broker,controller", String::as_str);
+    let roles = node
+        .config
+        .get("process.roles")
+        .map_or("broker,controller", String::as_str);
     roles.split(',').any(|each| each.trim() == role)
 }
 
 fn brokers(plan: &Plan) -> impl Iterator<Item = i32> + '_ {
-    plan.nodes.iter().filter(|node| has_role(node, "broker")).map(|node| node.id)
+    plan.nodes
+        .iter()
+        .filter(|node| has_role(node, "broker"))
+        .map(|node| node.id)
 }
 
 fn host(id: i32) -> StrBytes {
@@ -476,17 +543,29 @@ fn host(id: i32) -> StrBytes {
 }
 
 fn broker_endpoint(id: i32) -> Endpoint {
-    Endpoint { host: host(id), port: BROKER_PORT }
+    Endpoint {
+        host: host(id),
+        port: BROKER_PORT,
+    }
 }
 
 fn controller_endpoint(id: i32) -> Endpoint {
-    Endpoint { host: host(id), port: CONTROLLER_PORT }
+    Endpoint {
+        host: host(id),
+        port: CONTROLLER_PORT,
+    }
 }
 
 fn voters(plan: &Plan) -> Vec<Voter> {
-    let controllers = plan.nodes.iter().filter(|node| has_role(node, "controller"));
+    let controllers = plan
+        .nodes
+        .iter()
+        .filter(|node| has_role(node, "controller"));
     controllers
-        .map(|node| Voter { id: NodeId(node.id), endpoint: controller_endpoint(node.id) })
+        .map(|node| Voter {
+            id: NodeId(node.id),
+            endpoint: controller_endpoint(node.id),
+        })
         .collect()
 }
 
@@ -526,7 +605,13 @@ fn client_kind(client: &ClientPlan) -> Result<(ClientKind, Role), PropertyError>
 fn app(actor: u32, client: &ClientPlan, sent: &SentDirectory) -> Box<dyn App> {
     match &client.script {
         Script::Produce { topic, sends } => Box::new(Produce::new(actor, topic, sends.clone())),
-        Script::Consume { topic, from_ms, poll_ms, pause_ms, rewinds_ms } => {
+        Script::Consume {
+            topic,
+            from_ms,
+            poll_ms,
+            pause_ms,
+            rewinds_ms,
+        } => {
             let rhythm = Rhythm {
                 from_ms: *from_ms,
                 poll_ms: *poll_ms,

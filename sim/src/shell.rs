@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use broker_model::client::{Client, ClientConfig};
 use broker_model::client::command::{Command, Event};
+use broker_model::client::{Client, ClientConfig};
 use broker_model::effect::{Effect, Effects, File};
 use broker_model::input::{DiskResult, Input, RequestHeader};
 use broker_model::node::{Node, NodeConfig};
@@ -243,7 +243,9 @@ impl Shell {
             disk: config.disk,
             app: config.app,
             incarnation: 0,
-            clock: Clock { wall_start_ms: config.wall_start_ms },
+            clock: Clock {
+                wall_start_ms: config.wall_start_ms,
+            },
             seed: config.seed,
             flush_us: config.flush_us,
             flushes: 0,
@@ -300,20 +302,26 @@ impl Shell {
 
     /// Starts the process: recover, then `Input::Started`.
     pub fn start(&mut self, now_us: u64, recorder: &mut Recorder, out: &mut Vec<Out>) {
-        assert!(self.machine.is_none(), "{} is running already", self.identity.name);
+        assert!(
+            self.machine.is_none(),
+            "{} is running already",
+            self.identity.name
+        );
         self.incarnation += 1;
         let key = [self.identity.key, u64::from(self.incarnation), 0];
         let entropy = self.seed.draw(Purpose::Ids, key);
         self.machine = Some(match &self.blueprint {
-            Blueprint::Node(config) => {
-                Machine::Node(Box::new(Node::recover((**config).clone(), self.disk.as_read())))
-            }
+            Blueprint::Node(config) => Machine::Node(Box::new(Node::recover(
+                (**config).clone(),
+                self.disk.as_read(),
+            ))),
             Blueprint::Client(config) => Machine::Client(Box::new(Client::new((**config).clone()))),
         });
         if let Some(node) = self.identity.node {
             recorder.started(now_us, node, self.incarnation);
         }
-        self.ready.push_back((Input::Started { entropy }, BodyHash::default()));
+        self.ready
+            .push_back((Input::Started { entropy }, BodyHash::default()));
         self.run(now_us, recorder, out);
         self.wake_app(now_us, recorder);
         self.run(now_us, recorder, out);
@@ -361,9 +369,12 @@ impl Shell {
             paused.inbox.push(Stimulus::Fire(timer, arming));
             return;
         }
-        let Some(at) = self.timers.iter().position(|armed| armed.arming == arming) else { return };
+        let Some(at) = self.timers.iter().position(|armed| armed.arming == arming) else {
+            return;
+        };
         self.timers.swap_remove(at);
-        self.ready.push_back((Input::Fired(timer), BodyHash::default()));
+        self.ready
+            .push_back((Input::Fired(timer), BodyHash::default()));
         self.run(now_us, recorder, out);
     }
 
@@ -380,7 +391,8 @@ impl Shell {
             return;
         }
         let result: DiskResult = self.disk.end_flush(file, ticket);
-        self.ready.push_back((Input::Flushed(id, result), BodyHash::default()));
+        self.ready
+            .push_back((Input::Flushed(id, result), BodyHash::default()));
         self.run(now_us, recorder, out);
     }
 
@@ -406,7 +418,13 @@ impl Shell {
         recorder: &mut Recorder,
         out: &mut Vec<Out>,
     ) {
-        self.input(now_us, Input::Command(command), BodyHash::default(), recorder, out);
+        self.input(
+            now_us,
+            Input::Command(command),
+            BodyHash::default(),
+            recorder,
+            out,
+        );
     }
 
     /// From now on the process does nothing; its clocks go on.
@@ -416,7 +434,9 @@ impl Shell {
 
     /// The process goes on, with everything that waited. True if something waited past its time.
     pub fn resume(&mut self, now_us: u64, recorder: &mut Recorder, out: &mut Vec<Out>) -> bool {
-        let Some(paused) = self.paused.take() else { return false };
+        let Some(paused) = self.paused.take() else {
+            return false;
+        };
         for stimulus in paused.inbox {
             if self.machine.is_none() {
                 break;
@@ -452,7 +472,9 @@ impl Shell {
     /// Requests that this process has in processing, and connections with one waiting.
     #[must_use]
     pub fn open_requests(&self) -> impl Iterator<Item = ApiKey> + '_ {
-        self.served.values().filter_map(|served| served.busy.map(|(_, api_key)| api_key))
+        self.served
+            .values()
+            .filter_map(|served| served.busy.map(|(_, api_key)| api_key))
     }
 
     /// The version and API of the request in processing on that connection.
@@ -493,9 +515,12 @@ impl Shell {
     fn run(&mut self, now_us: u64, recorder: &mut Recorder, out: &mut Vec<Out>) {
         loop {
             if let Some(command) = self.commands.pop_front() {
-                self.ready.push_back((Input::Command(command), BodyHash::default()));
+                self.ready
+                    .push_back((Input::Command(command), BodyHash::default()));
             }
-            let Some((input, hash)) = self.ready.pop_front() else { break };
+            let Some((input, hash)) = self.ready.pop_front() else {
+                break;
+            };
             if self.machine.is_none() {
                 break;
             }
@@ -542,18 +567,34 @@ impl Shell {
                 let node = self.identity.node.expect("only nodes emit notes");
                 recorder.note(now_us, node, self.incarnation, &note);
             }
-            Effect::Send { conn, version, correlation_id, body } => {
+            Effect::Send {
+                conn,
+                version,
+                correlation_id,
+                body,
+            } => {
                 let message = self.message(version, correlation_id, Body::Request(body));
                 recorder.sent(now_us, &self.identity, conn, &message);
                 self.outbox.send(conn, Box::new(message), out);
             }
-            Effect::Reply { conn, correlation_id, body } => {
+            Effect::Reply {
+                conn,
+                correlation_id,
+                body,
+            } => {
                 self.reply(now_us, conn, correlation_id, body, recorder, out);
             }
-            Effect::Arm { timer, ref window_ms } => {
+            Effect::Arm {
+                timer,
+                ref window_ms,
+            } => {
                 let at_us = self.arm(now_us, timer, *window_ms.start(), *window_ms.end());
                 recorder.effect(now_us, &self.identity, &effect, at_us);
-                out.push(Out::Timer { timer, arming: self.armings, at_us });
+                out.push(Out::Timer {
+                    timer,
+                    arming: self.armings,
+                    at_us,
+                });
             }
             Effect::Disarm(timer) => {
                 recorder.effect(now_us, &self.identity, &effect, 0);
@@ -567,15 +608,24 @@ impl Shell {
                 self.flushes += 1;
                 let key = [self.identity.key, u64::MAX - 1, self.flushes];
                 let after_us =
-                    self.seed.draw_in(Purpose::Disk, key, self.flush_us.0..=self.flush_us.1);
+                    self.seed
+                        .draw_in(Purpose::Disk, key, self.flush_us.0..=self.flush_us.1);
                 let at_us = now_us + after_us;
                 recorder.effect(now_us, &self.identity, &effect, at_us);
                 let ticket = self.disk.begin_flush(file);
-                out.push(Out::Flush { file, id, ticket, at_us });
+                out.push(Out::Flush {
+                    file,
+                    id,
+                    ticket,
+                    at_us,
+                });
             }
             Effect::Open { conn, ref to } => {
                 recorder.effect(now_us, &self.identity, &effect, 0);
-                out.push(Out::Open { conn, to: to.clone() });
+                out.push(Out::Open {
+                    conn,
+                    to: to.clone(),
+                });
             }
             Effect::Done { conn } => {
                 recorder.effect(now_us, &self.identity, &effect, 0);
@@ -605,7 +655,10 @@ impl Shell {
         out: &mut Vec<Out>,
     ) {
         let Some((version, api_key)) = self.in_processing(conn) else {
-            panic!("{} answers a request that is not in processing on {conn}", self.identity.name)
+            panic!(
+                "{} answers a request that is not in processing on {conn}",
+                self.identity.name
+            )
         };
         let mut message = self.message(version, correlation_id, Body::Response(body));
         message.api_key = api_key;
@@ -616,7 +669,9 @@ impl Shell {
 
     /// Unmutes the connection: the next request of it may be stepped.
     fn finish_request(&mut self, conn: ConnectionId) {
-        let Some(served) = self.served.get_mut(&conn) else { return };
+        let Some(served) = self.served.get_mut(&conn) else {
+            return;
+        };
         served.busy = None;
         if let Some(next) = served.waiting.pop_front() {
             if matches!(next.0, Input::Closed { .. }) {
@@ -629,12 +684,19 @@ impl Shell {
     fn arm(&mut self, now_us: u64, timer: Timer, least_ms: u64, most_ms: u64) -> u64 {
         self.timers.retain(|armed| armed.timer != timer);
         self.armings += 1;
-        self.timers.push(Armed { timer, arming: self.armings });
+        self.timers.push(Armed {
+            timer,
+            arming: self.armings,
+        });
         if least_ms == most_ms {
             return now_us + least_ms * 1_000;
         }
         let incarnation = u64::from(self.incarnation) << 32;
-        let key = [self.identity.key, timer_code(timer), incarnation | self.armings];
+        let key = [
+            self.identity.key,
+            timer_code(timer),
+            incarnation | self.armings,
+        ];
         let draw = self.seed.draw(Purpose::Timers, key);
         let span_us = (most_ms - least_ms) * 1_000;
         let after_us = if timer == Timer::ApplyMetadata {
@@ -653,12 +715,21 @@ impl Shell {
             Body::Response(response) => (ApiKey::ApiVersions, response.encode(buffer, version)),
         };
         if let Err(error) = encoded {
-            panic!("{} made a message that version {version} cannot carry: {error}: {body:?}",
-                self.identity.name);
+            panic!(
+                "{} made a message that version {version} cannot carry: {error}: {body:?}",
+                self.identity.name
+            );
         }
         let hash = BodyHash::of(buffer);
         let bytes = u32::try_from(buffer.len()).expect("a message is short");
-        Message { version, correlation_id, api_key, body, hash, bytes }
+        Message {
+            version,
+            correlation_id,
+            api_key,
+            body,
+            hash,
+            bytes,
+        }
     }
 
     /// The body as the other side would decode it, in runs that check the encoding.
@@ -669,19 +740,31 @@ impl Shell {
         let buffer = self.scratch.take();
         let body = match &message.body {
             Body::Request(request) => {
-                request.encode(buffer, message.version).expect("it was encoded before");
+                request
+                    .encode(buffer, message.version)
+                    .expect("it was encoded before");
                 let mut bytes = Bytes::copy_from_slice(buffer);
                 let body = RequestKind::decode(message.api_key, &mut bytes, message.version)
                     .expect("what we encode can be decoded");
-                assert!(bytes.is_empty(), "{:?} leaves bytes behind", message.api_key);
+                assert!(
+                    bytes.is_empty(),
+                    "{:?} leaves bytes behind",
+                    message.api_key
+                );
                 Body::Request(Box::new(body))
             }
             Body::Response(response) => {
-                response.encode(buffer, message.version).expect("it was encoded before");
+                response
+                    .encode(buffer, message.version)
+                    .expect("it was encoded before");
                 let mut bytes = Bytes::copy_from_slice(buffer);
                 let body = ResponseKind::decode(message.api_key, &mut bytes, message.version)
                     .expect("what we encode can be decoded");
-                assert!(bytes.is_empty(), "{:?} leaves bytes behind", message.api_key);
+                assert!(
+                    bytes.is_empty(),
+                    "{:?} leaves bytes behind",
+                    message.api_key
+                );
                 Body::Response(Box::new(body))
             }
         };
@@ -703,7 +786,9 @@ impl Shell {
 
     /// Asks the engine to wake the application, if that is not arranged yet.
     fn schedule_wake(&mut self, out: &mut Vec<Out>) {
-        let Some(at_us) = self.app.as_ref().and_then(|app| app.next_wake_us()) else { return };
+        let Some(at_us) = self.app.as_ref().and_then(|app| app.next_wake_us()) else {
+            return;
+        };
         if self.machine.is_some() && self.wake_at_us.is_none_or(|scheduled| scheduled > at_us) {
             self.wake_at_us = Some(at_us);
             out.push(Out::Wake { at_us });
@@ -735,13 +820,27 @@ fn heavy_tailed(draw: u64, span: u64) -> u64 {
 /// The input that a message becomes at the other side.
 #[must_use]
 pub fn arrival(conn: ConnectionId, client_id: StrBytes, message: Message) -> (Input, BodyHash) {
-    let Message { version, correlation_id, body, hash, .. } = message;
+    let Message {
+        version,
+        correlation_id,
+        body,
+        hash,
+        ..
+    } = message;
     let input = match body {
         Body::Request(body) => {
-            let header = RequestHeader { version, correlation_id, client_id };
+            let header = RequestHeader {
+                version,
+                correlation_id,
+                client_id,
+            };
             Input::Request { conn, header, body }
         }
-        Body::Response(body) => Input::Response { conn, correlation_id, body },
+        Body::Response(body) => Input::Response {
+            conn,
+            correlation_id,
+            body,
+        },
     };
     (input, hash)
 }
@@ -749,5 +848,9 @@ pub fn arrival(conn: ConnectionId, client_id: StrBytes, message: Message) -> (In
 /// Which listener a port is.
 #[must_use]
 pub fn listener_of(to: &Endpoint, broker: &Endpoint) -> Listener {
-    if to == broker { Listener::Broker } else { Listener::Controller }
+    if to == broker {
+        Listener::Broker
+    } else {
+        Listener::Controller
+    }
 }

@@ -48,11 +48,31 @@ struct Event {
 }
 
 enum What {
-    Fire { process: ProcessId, incarnation: u32, timer: Timer, arming: u64 },
-    Flushed { process: ProcessId, incarnation: u32, file: File, id: FlushId, ticket: FlushTicket },
-    Wake { process: ProcessId, incarnation: u32 },
-    Deliver { link: u32, way: Way, parcel: Parcel },
-    Resend { link: u32 },
+    Fire {
+        process: ProcessId,
+        incarnation: u32,
+        timer: Timer,
+        arming: u64,
+    },
+    Flushed {
+        process: ProcessId,
+        incarnation: u32,
+        file: File,
+        id: FlushId,
+        ticket: FlushTicket,
+    },
+    Wake {
+        process: ProcessId,
+        incarnation: u32,
+    },
+    Deliver {
+        link: u32,
+        way: Way,
+        parcel: Parcel,
+    },
+    Resend {
+        link: u32,
+    },
 }
 
 impl PartialEq for Event {
@@ -106,24 +126,46 @@ impl EventEngine {
     }
 
     fn schedule(&mut self, at_us: u64, what: What) {
-        assert!(self.now_us <= at_us, "an event in the past: {at_us} < {}", self.now_us);
+        assert!(
+            self.now_us <= at_us,
+            "an event in the past: {at_us} < {}",
+            self.now_us
+        );
         self.order += 1;
-        self.queue.push(Reverse(Event { at_us, order: self.order, what }));
+        self.queue.push(Reverse(Event {
+            at_us,
+            order: self.order,
+            what,
+        }));
     }
 
     fn handle(&mut self, what: What) {
         match what {
-            What::Fire { process, incarnation, timer, arming } => {
+            What::Fire {
+                process,
+                incarnation,
+                timer,
+                arming,
+            } => {
                 self.act(process, incarnation, |shell, now_us, recorder, out| {
                     shell.fire(now_us, (timer, arming), recorder, out);
                 });
             }
-            What::Flushed { process, incarnation, file, id, ticket } => {
+            What::Flushed {
+                process,
+                incarnation,
+                file,
+                id,
+                ticket,
+            } => {
                 self.act(process, incarnation, |shell, now_us, recorder, out| {
                     shell.flushed(now_us, (file, id, ticket), recorder, out);
                 });
             }
-            What::Wake { process, incarnation } => {
+            What::Wake {
+                process,
+                incarnation,
+            } => {
                 self.act(process, incarnation, |shell, now_us, recorder, out| {
                     shell.wake(now_us, recorder, out);
                 });
@@ -153,20 +195,52 @@ impl EventEngine {
         let mut out = std::mem::take(&mut self.out);
         for item in out.drain(..) {
             match item {
-                Out::Timer { timer, arming, at_us } => {
-                    self.schedule(at_us, What::Fire { process, incarnation, timer, arming });
+                Out::Timer {
+                    timer,
+                    arming,
+                    at_us,
+                } => {
+                    self.schedule(
+                        at_us,
+                        What::Fire {
+                            process,
+                            incarnation,
+                            timer,
+                            arming,
+                        },
+                    );
                 }
                 Out::Send { conn, message } => {
                     if let Some((link, way)) = self.link_of(process, conn) {
                         self.send(link, way, Parcel::Message(message));
                     }
                 }
-                Out::Flush { file, id, ticket, at_us } => {
-                    self.schedule(at_us, What::Flushed { process, incarnation, file, id, ticket });
+                Out::Flush {
+                    file,
+                    id,
+                    ticket,
+                    at_us,
+                } => {
+                    self.schedule(
+                        at_us,
+                        What::Flushed {
+                            process,
+                            incarnation,
+                            file,
+                            id,
+                            ticket,
+                        },
+                    );
                 }
                 Out::Wake { at_us } => {
                     let at_us = at_us.max(self.now_us);
-                    self.schedule(at_us, What::Wake { process, incarnation });
+                    self.schedule(
+                        at_us,
+                        What::Wake {
+                            process,
+                            incarnation,
+                        },
+                    );
                 }
                 Out::Open { conn, to } => self.open(process, incarnation, conn, &to),
                 Out::Close { conn } => {
@@ -198,7 +272,10 @@ impl EventEngine {
         let index = u32::try_from(self.links.len()).expect("few connections");
         self.opened[usize::from(process.0)].push(index);
         let Some(&(server, listener)) = self.endpoints.get(to) else {
-            panic!("{} connects to {to}, where nobody ever listens", self.shell(process).identity.name)
+            panic!(
+                "{} connects to {to}, where nobody ever listens",
+                self.shell(process).identity.name
+            )
         };
         let keys = (self.key(process), self.key(server));
         let n = self.connections.entry(keys).or_default();
@@ -248,7 +325,14 @@ impl EventEngine {
         }
         let at_us = link.arrival_us(way, self.now_us, self.latency_us, extra_us);
         self.recorder.digest.latency(at_us);
-        self.schedule(at_us, What::Deliver { link: index, way, parcel });
+        self.schedule(
+            at_us,
+            What::Deliver {
+                link: index,
+                way,
+                parcel,
+            },
+        );
     }
 
     /// A parcel is lost: the way goes silent, but an attempt to connect is repeated.
@@ -326,9 +410,10 @@ impl EventEngine {
     ) {
         let link = &self.links[index as usize];
         let (conn, client_id) = match way {
-            Way::Up => {
-                (link.server_conn, self.client_ids[usize::from(link.client.0.0)].clone())
-            }
+            Way::Up => (
+                link.server_conn,
+                self.client_ids[usize::from(link.client.0.0)].clone(),
+            ),
             Way::Down => (link.client_conn, StrBytes::default()),
         };
         self.act(to, incarnation, |shell, now_us, recorder, out| {
@@ -400,7 +485,14 @@ impl EventEngine {
         }
         self.opened[usize::from(process.0)].clear();
         if let Some(node) = node {
-            self.recorder.world(self.now_us, &WorldEvent::Stopped { node, incarnation, how });
+            self.recorder.world(
+                self.now_us,
+                &WorldEvent::Stopped {
+                    node,
+                    incarnation,
+                    how,
+                },
+            );
         }
     }
 }
@@ -418,7 +510,11 @@ impl Engine for EventEngine {
     }
 
     fn run_until(&mut self, at_us: u64) {
-        while self.queue.peek().is_some_and(|Reverse(next)| next.at_us <= at_us) {
+        while self
+            .queue
+            .peek()
+            .is_some_and(|Reverse(next)| next.at_us <= at_us)
+        {
             let Reverse(event) = self.queue.pop().expect("just seen");
             self.now_us = event.at_us;
             self.handle(event.what);
@@ -434,8 +530,13 @@ impl Engine for EventEngine {
         for (at, listener) in listeners {
             self.endpoints.insert(at.clone(), (process, *listener));
         }
-        assert_eq!(usize::from(process.0), self.shells.len(), "processes are added in order");
-        self.client_ids.push(StrBytes::from_string(config.identity.name.clone()));
+        assert_eq!(
+            usize::from(process.0),
+            self.shells.len(),
+            "processes are added in order"
+        );
+        self.client_ids
+            .push(StrBytes::from_string(config.identity.name.clone()));
         self.shells.push(Shell::new(config));
         self.powered.push(true);
         self.opened.push(Vec::new());
@@ -465,7 +566,10 @@ impl Engine for EventEngine {
         let now_us = self.now_us;
         let shell = &mut self.shells[usize::from(process.0)];
         let node = shell.identity.node.expect("only nodes have a disk to lose");
-        let disk = shell.disk_mut().simulated().expect("this engine's disks are simulated");
+        let disk = shell
+            .disk_mut()
+            .simulated()
+            .expect("this engine's disks are simulated");
         let losses = disk.lose_power(now_us);
         let lost = losses.iter().any(|loss| loss.kept < loss.written);
         for loss in losses {
@@ -498,7 +602,9 @@ impl Engine for EventEngine {
     }
 
     fn calm(&mut self, fault: u32) {
-        let Some((Disturbance::Hold { .. }, _)) = self.disturbances.remove(&fault) else { return };
+        let Some((Disturbance::Hold { .. }, _)) = self.disturbances.remove(&fault) else {
+            return;
+        };
         for index in 0..self.links.len() {
             for way in [Way::Up, Way::Down] {
                 for parcel in self.links[index].release(way) {

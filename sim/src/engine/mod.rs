@@ -141,9 +141,10 @@ impl Disturbance {
     #[must_use]
     pub fn concerns(&self, from: ProcessId, to: ProcessId) -> bool {
         match self {
-            Disturbance::Cut { from: sources, to: targets } => {
-                sources.contains(&from) && targets.contains(&to)
-            }
+            Disturbance::Cut {
+                from: sources,
+                to: targets,
+            } => sources.contains(&from) && targets.contains(&to),
             Disturbance::Split { one, other }
             | Disturbance::Hold { one, other }
             | Disturbance::Slow { one, other, .. } => {

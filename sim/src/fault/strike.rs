@@ -65,7 +65,10 @@ impl Faults {
             seed,
             planned,
             due: Vec::new(),
-            kinds: plan.iter().map(|fault| (fault.id, fault.fault.kind())).collect(),
+            kinds: plan
+                .iter()
+                .map(|fault| (fault.id, fault.fault.kind()))
+                .collect(),
             effective: std::collections::BTreeSet::new(),
         }
     }
@@ -85,7 +88,11 @@ impl Faults {
             let due = self.due.remove(at);
             self.act(cluster, due.fault, due.act);
         }
-        while self.planned.last().is_some_and(|(at_us, _)| *at_us <= now_us) {
+        while self
+            .planned
+            .last()
+            .is_some_and(|(at_us, _)| *at_us <= now_us)
+        {
             let (_, fault) = self.planned.pop().expect("just seen");
             self.strike(cluster, &fault);
         }
@@ -108,12 +115,16 @@ impl Faults {
     fn strike(&mut self, cluster: &mut Cluster<impl Engine>, plan: &FaultPlan) {
         let id = plan.id;
         match &plan.fault {
-            Fault::Kill { target, restart_ms } => self.kill(cluster, id, target, *restart_ms, false),
+            Fault::Kill { target, restart_ms } => {
+                self.kill(cluster, id, target, *restart_ms, false)
+            }
             Fault::PowerLoss { target, restart_ms } => {
                 self.kill(cluster, id, target, *restart_ms, true);
             }
             Fault::Pause { target, for_ms } => {
-                let Some(process) = self.one(cluster, id, target) else { return };
+                let Some(process) = self.one(cluster, id, target) else {
+                    return;
+                };
                 if !cluster.is_up(process) {
                     return;
                 }
@@ -124,7 +135,13 @@ impl Faults {
             Fault::Partition { between, heal_ms } => {
                 let (one, other) = self.two(cluster, id, &between.0, &between.1);
                 let hit = [one.clone(), other.clone()].concat();
-                self.disturb(cluster, id, &hit, Disturbance::Split { one, other }, *heal_ms);
+                self.disturb(
+                    cluster,
+                    id,
+                    &hit,
+                    Disturbance::Split { one, other },
+                    *heal_ms,
+                );
             }
             Fault::OneWay { from, to, heal_ms } => {
                 let (from, to) = self.two(cluster, id, from, to);
@@ -136,18 +153,54 @@ impl Faults {
                 let hit = [one.clone(), other.clone()].concat();
                 self.disturb(cluster, id, &hit, Disturbance::Hold { one, other }, *for_ms);
             }
-            Fault::SlowLink { between, extra_ms, for_ms } => {
+            Fault::SlowLink {
+                between,
+                extra_ms,
+                for_ms,
+            } => {
                 let (one, other) = self.two(cluster, id, &between.0, &between.1);
                 let hit = [one.clone(), other.clone()].concat();
                 let extra_us = extra_ms * 1_000;
-                self.disturb(cluster, id, &hit, Disturbance::Slow { one, other, extra_us }, *for_ms);
+                self.disturb(
+                    cluster,
+                    id,
+                    &hit,
+                    Disturbance::Slow {
+                        one,
+                        other,
+                        extra_us,
+                    },
+                    *for_ms,
+                );
             }
-            Fault::HoldRpc { target, api, side, count, for_ms } => {
-                let rule = (api_named(api).expect("a plan is checked when it is read"), *side, RuleMode::Hold, *count);
+            Fault::HoldRpc {
+                target,
+                api,
+                side,
+                count,
+                for_ms,
+            } => {
+                let rule = (
+                    api_named(api).expect("a plan is checked when it is read"),
+                    *side,
+                    RuleMode::Hold,
+                    *count,
+                );
                 self.rule(cluster, id, target, rule, *for_ms);
             }
-            Fault::DropRpc { target, api, side, count, for_ms } => {
-                let rule = (api_named(api).expect("a plan is checked when it is read"), *side, RuleMode::Drop, *count);
+            Fault::DropRpc {
+                target,
+                api,
+                side,
+                count,
+                for_ms,
+            } => {
+                let rule = (
+                    api_named(api).expect("a plan is checked when it is read"),
+                    *side,
+                    RuleMode::Drop,
+                    *count,
+                );
                 self.rule(cluster, id, target, rule, *for_ms);
             }
             Fault::LeadershipMove { partition } => self.move_leader(cluster, id, partition),
@@ -165,7 +218,9 @@ impl Faults {
         restart_ms: u64,
         power: bool,
     ) {
-        let Some(process) = self.one(cluster, id, target) else { return };
+        let Some(process) = self.one(cluster, id, target) else {
+            return;
+        };
         if !cluster.is_up(process) || !cluster.is_node(process) {
             return;
         }
@@ -206,22 +261,44 @@ impl Faults {
         (api_key, side, mode, count): (ApiKey, Side, RuleMode, u32),
         for_ms: u64,
     ) {
-        let Some(process) = self.one(cluster, id, target) else { return };
+        let Some(process) = self.one(cluster, id, target) else {
+            return;
+        };
         self.begin(cluster, id, &[process]);
-        cluster.engine.add_rule(process, OutboxRule { fault: id, api_key, side, mode, count });
+        cluster.engine.add_rule(
+            process,
+            OutboxRule {
+                fault: id,
+                api_key,
+                side,
+                mode,
+                count,
+            },
+        );
         self.later(cluster, id, for_ms, Act::EndRule(process));
     }
 
     fn move_leader(&mut self, cluster: &mut Cluster<impl Engine>, id: u32, partition: &str) {
         let name: PartitionName = parsed(partition);
         let draw = self.draw(id, 0);
-        let Some((partition, leader, epoch)) = cluster.leader_of(&name, draw) else { return };
-        let Some(controller) = cluster.controller_leader() else { return };
-        let candidates: Vec<NodeId> =
-            cluster.isr_of(partition, leader).into_iter().filter(|node| *node != leader).collect();
-        let Some(&to) = pick(&candidates, self.draw(id, 1)) else { return };
+        let Some((partition, leader, epoch)) = cluster.leader_of(&name, draw) else {
+            return;
+        };
+        let Some(controller) = cluster.controller_leader() else {
+            return;
+        };
+        let candidates: Vec<NodeId> = cluster
+            .isr_of(partition, leader)
+            .into_iter()
+            .filter(|node| *node != leader)
+            .collect();
+        let Some(&to) = pick(&candidates, self.draw(id, 1)) else {
+            return;
+        };
         self.begin(cluster, id, &[controller]);
-        cluster.engine.command(controller, Command::MoveLeader { partition, to });
+        cluster
+            .engine
+            .command(controller, Command::MoveLeader { partition, to });
         self.later(cluster, id, MOVE_SHOWS_MS, Act::CheckMove(partition, epoch));
     }
 
@@ -262,7 +339,9 @@ impl Faults {
                 cluster.engine.calm(id);
             }
             Act::EndRule(process) => {
-                let hits = cluster.engine.with_shell(process, |shell| shell.rule_hits(id));
+                let hits = cluster
+                    .engine
+                    .with_shell(process, |shell| shell.rule_hits(id));
                 if hits > 0 {
                     self.mark_effective(cluster, id);
                 }
@@ -280,19 +359,29 @@ impl Faults {
                 return;
             }
         }
-        let event = WorldEvent::FaultEnded { id, kind: self.kinds[&id] };
+        let event = WorldEvent::FaultEnded {
+            id,
+            kind: self.kinds[&id],
+        };
         cluster.world(&event);
     }
 
     fn begin(&mut self, cluster: &mut Cluster<impl Engine>, id: u32, hit: &[ProcessId]) {
         let target = cluster.names(hit);
-        let event = WorldEvent::FaultBegan { id, kind: self.kinds[&id], target };
+        let event = WorldEvent::FaultBegan {
+            id,
+            kind: self.kinds[&id],
+            target,
+        };
         cluster.world(&event);
     }
 
     fn mark_effective(&mut self, cluster: &mut Cluster<impl Engine>, id: u32) {
         if self.effective.insert(id) {
-            cluster.world(&WorldEvent::FaultEffective { id, kind: self.kinds[&id] });
+            cluster.world(&WorldEvent::FaultEffective {
+                id,
+                kind: self.kinds[&id],
+            });
         }
     }
 
@@ -306,12 +395,7 @@ impl Faults {
         self.seed.draw(Purpose::Targets, [u64::from(id), n, 0])
     }
 
-    fn one(
-        &self,
-        cluster: &mut Cluster<impl Engine>,
-        id: u32,
-        target: &str,
-    ) -> Option<ProcessId> {
+    fn one(&self, cluster: &mut Cluster<impl Engine>, id: u32, target: &str) -> Option<ProcessId> {
         let found = cluster.resolve(&parsed::<Target>(target), self.draw(id, 0), &[]);
         pick(&found, self.draw(id, 1)).copied()
     }
@@ -343,5 +427,6 @@ fn pick<T>(from: &[T], draw: u64) -> Option<&T> {
 }
 
 fn parsed<T: std::str::FromStr<Err = String>>(text: &str) -> T {
-    text.parse().unwrap_or_else(|error| panic!("a plan is checked when it is read: {error}"))
+    text.parse()
+        .unwrap_or_else(|error| panic!("a plan is checked when it is read: {error}"))
 }

@@ -41,13 +41,17 @@ impl FromStr for PartitionName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let malformed = || format!("partition {text:?} is not of the form \"orders-0\" or \"orders-*\"");
+        let malformed =
+            || format!("partition {text:?} is not of the form \"orders-0\" or \"orders-*\"");
         let (topic, index) = text.rsplit_once('-').ok_or_else(malformed)?;
         let partition = match index {
             "*" => None,
             number => Some(number.parse().map_err(|_| malformed())?),
         };
-        Ok(PartitionName { topic: topic.to_owned(), partition })
+        Ok(PartitionName {
+            topic: topic.to_owned(),
+            partition,
+        })
     }
 }
 
@@ -97,10 +101,15 @@ mod tests {
 
     #[test]
     fn targets_are_said_in_words() {
-        let orders = PartitionName { topic: "my-orders".to_owned(), partition: Some(0) };
+        let orders = PartitionName {
+            topic: "my-orders".to_owned(),
+            partition: Some(0),
+        };
         assert_eq!("leader of my-orders-0".parse(), Ok(Target::Leader(orders)));
         assert_eq!("n12".parse(), Ok(Target::Node(12)));
-        let error = "leadr of orders-0".parse::<Target>().expect_err("it is misspelt");
+        let error = "leadr of orders-0"
+            .parse::<Target>()
+            .expect_err("it is misspelt");
         assert!(error.contains("leader of orders-0"), "{error}");
     }
 }

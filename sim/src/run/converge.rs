@@ -31,7 +31,10 @@ pub(super) struct Waited {
 
 impl Missing {
     pub(super) fn new(check: &'static str, what: impl Into<String>) -> Self {
-        Missing { check, what: what.into() }
+        Missing {
+            check,
+            what: what.into(),
+        }
     }
 }
 
@@ -40,17 +43,37 @@ impl Waited {
         let Missing { check, what } = self.missing;
         let seconds = self.bound_us / 1_000_000;
         let detail = format!("after {seconds} quiet seconds still missing: {what}");
-        Violation { check, detail, n: u64::MAX, t_us: self.now_us, class: Class::Stuck }
+        Violation {
+            check,
+            detail,
+            n: u64::MAX,
+            t_us: self.now_us,
+            class: Class::Stuck,
+        }
     }
 }
 
 /// How long a healed cluster may take to converge, in milliseconds: the plan's floor, or what its
 /// configuration may need (invariants.md §1.9 with a slack of 5 on elections).
 pub(super) fn heal_bound_ms(plan: &Plan) -> u64 {
-    let nodes = plan.nodes.iter().filter_map(|n| BrokerConfig::from_properties(&n.config).ok());
-    let node_ms = nodes.map(|config| node_bound_ms(&config)).max().unwrap_or(0);
-    let lag_ms = plan.nodes.iter().map(|node| node.metadata_lag_max_ms).max().unwrap_or(0);
-    let clients = plan.clients.iter().filter(|c| matches!(c.script, Script::Produce { .. }));
+    let nodes = plan
+        .nodes
+        .iter()
+        .filter_map(|n| BrokerConfig::from_properties(&n.config).ok());
+    let node_ms = nodes
+        .map(|config| node_bound_ms(&config))
+        .max()
+        .unwrap_or(0);
+    let lag_ms = plan
+        .nodes
+        .iter()
+        .map(|node| node.metadata_lag_max_ms)
+        .max()
+        .unwrap_or(0);
+    let clients = plan
+        .clients
+        .iter()
+        .filter(|c| matches!(c.script, Script::Produce { .. }));
     let client_ms = clients
         .filter_map(|client| ProducerConfig::from_properties(&client.config).ok())
         .map(|config| config.delivery_timeout_ms + config.request_timeout_ms)
@@ -92,14 +115,24 @@ impl Look {
         run: &Run<'_, E>,
         ends: &BTreeMap<NodeId, NodeEnd>,
     ) -> Option<Missing> {
-        let newest = ends.values().map(|end| end.raft_high_watermark).max().unwrap_or_default();
+        let newest = ends
+            .values()
+            .map(|end| end.raft_high_watermark)
+            .max()
+            .unwrap_or_default();
         let metadata = *self.metadata.get_or_insert(newest);
         for member in run.cluster.nodes.iter().filter(|member| member.broker) {
             let end = &ends[&member.node.expect("a broker is a node")];
             if !end.unfenced {
-                return Some(Missing::new("replication-heals/LIV-7", format!("{} is fenced", member.name)));
+                return Some(Missing::new(
+                    "replication-heals/LIV-7",
+                    format!("{} is fenced", member.name),
+                ));
             }
-            if end.metadata_applied.is_none_or(|applied| applied + 1 < metadata) {
+            if end
+                .metadata_applied
+                .is_none_or(|applied| applied + 1 < metadata)
+            {
                 let what = format!("{} has not applied metadata up to {metadata}", member.name);
                 return Some(Missing::new("replication-heals/LIV-7", what));
             }
@@ -111,25 +144,37 @@ impl Look {
 fn controller<E: Engine>(run: &Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> Option<Missing> {
     for member in &run.cluster.nodes {
         if member.node.is_some_and(|node| !ends.contains_key(&node)) {
-            return Some(Missing::new("replication-heals/LIV-7", format!("{} does not run", member.name)));
+            return Some(Missing::new(
+                "replication-heals/LIV-7",
+                format!("{} does not run", member.name),
+            ));
         }
     }
-    let leaders = ends.values().filter(|end| end.raft_leader && end.active_controller).count();
+    let leaders = ends
+        .values()
+        .filter(|end| end.raft_leader && end.active_controller)
+        .count();
     let newest = ends.values().map(|end| end.raft_epoch).max();
     let agreed = ends.values().all(|end| Some(end.raft_epoch) == newest);
-    (leaders != 1 || !agreed)
-        .then(|| Missing::new("leader/LIV-2", format!("one active controller, not {leaders}")))
+    (leaders != 1 || !agreed).then(|| {
+        Missing::new(
+            "leader/LIV-2",
+            format!("one active controller, not {leaders}"),
+        )
+    })
 }
 
 /// Whether each partition has exactly one leader that all its replicas know.
 pub(super) fn leaders<E: Engine>(run: &mut Run<'_, E>) -> Option<Missing> {
     let ends = run.cluster.ends();
     if run.cluster.topics.len() < run.plan.topics.len() {
-        return Some(Missing::new("leader/LIV-2", "topics in the brokers' metadata"));
+        return Some(Missing::new(
+            "leader/LIV-2",
+            "topics in the brokers' metadata",
+        ));
     }
-    partitions(run).find_map(|(name, partition, replicas)| {
-        leader(&name, partition, replicas, &ends).err()
-    })
+    partitions(run)
+        .find_map(|(name, partition, replicas)| leader(&name, partition, replicas, &ends).err())
 }
 
 /// Whether each partition's replicas are all in sync and equal.
@@ -162,15 +207,23 @@ fn leader(
     replicas: usize,
     ends: &BTreeMap<NodeId, NodeEnd>,
 ) -> Result<NodeId, Missing> {
-    let hosts = || ends.iter().filter_map(|(node, end)| Some((node, end.replicas.get(&partition)?)));
+    let hosts = || {
+        ends.iter()
+            .filter_map(|(node, end)| Some((node, end.replicas.get(&partition)?)))
+    };
     let newest = hosts().map(|(_, replica)| replica.leader_epoch).max();
-    let known = hosts().filter(|(_, replica)| Some(replica.leader_epoch) == newest).count();
-    let leaders: Vec<NodeId> =
-        hosts().filter(|(_, replica)| replica.leader).map(|(node, _)| *node).collect();
+    let known = hosts()
+        .filter(|(_, replica)| Some(replica.leader_epoch) == newest)
+        .count();
+    let leaders: Vec<NodeId> = hosts()
+        .filter(|(_, replica)| replica.leader)
+        .map(|(node, _)| *node)
+        .collect();
     match leaders[..] {
         [leader] if known == replicas => Ok(leader),
         _ => {
-            let what = format!("one leader of {name} that {replicas} replicas know, not {leaders:?}");
+            let what =
+                format!("one leader of {name} that {replicas} replicas know, not {leaders:?}");
             Err(Missing::new("leader/LIV-2", what))
         }
     }
@@ -193,7 +246,10 @@ fn clients<E: Engine>(run: &mut Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) ->
             let behind = app.positions()?.iter().find(|(partition, position)| {
                 log_ends.get(partition).is_some_and(|end| *position < end)
             })?;
-            let what = format!("{} is at {} of partition {}", member.name, behind.1, behind.0.partition);
+            let what = format!(
+                "{} is at {} of partition {}",
+                member.name, behind.1, behind.0.partition
+            );
             Some(Missing::new("catch-up/LIV-4", what))
         });
         if missing.is_some() {
@@ -211,7 +267,10 @@ fn partitions<E: Engine>(
     for (name, topic) in &run.cluster.topics {
         let replicas = usize::try_from(topic.replication_factor).expect("at least one replica");
         for index in 0..topic.partitions {
-            let partition = TopicIdPartition { topic: topic.id, partition: index };
+            let partition = TopicIdPartition {
+                topic: topic.id,
+                partition: index,
+            };
             all.push((format!("{name}-{index}"), partition, replicas));
         }
     }

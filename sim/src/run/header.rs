@@ -11,11 +11,21 @@ use crate::recorder::Recorder;
 
 /// The first line.
 pub(super) fn of_run(plan: &Plan) -> Body {
-    let mut cfg = plan.nodes.first().map(|node| node.config.clone()).unwrap_or_default();
+    let mut cfg = plan
+        .nodes
+        .first()
+        .map(|node| node.config.clone())
+        .unwrap_or_default();
     if !plan.expect.is_empty() {
         cfg.insert("expect".to_owned(), plan.expect.join(","));
     }
-    Body::Hdr(Hdr { ver: 1, mode: "sim".to_owned(), seed: Some(plan.seed.0), eps: 0, cfg })
+    Body::Hdr(Hdr {
+        ver: 1,
+        mode: "sim".to_owned(),
+        seed: Some(plan.seed.0),
+        eps: 0,
+        cfg,
+    })
 }
 
 /// Declares a client.
@@ -37,10 +47,16 @@ pub(super) fn of_partition(
     id: Uuid,
     index: i32,
 ) -> Body {
-    let partition = TopicIdPartition { topic: id, partition: index };
+    let partition = TopicIdPartition {
+        topic: id,
+        partition: index,
+    };
     let p = recorder.declare_partition(partition);
     let mut cfg = topic.config.clone();
-    cfg.insert("replication.factor".to_owned(), topic.replication_factor.to_string());
+    cfg.insert(
+        "replication.factor".to_owned(),
+        topic.replication_factor.to_string(),
+    );
     Body::Part(Part::new(p, &topic.name, partition, cfg))
 }
 
@@ -53,5 +69,7 @@ pub(super) fn of_phase(phase: Phase) -> Body {
         Phase::Final => "final",
         Phase::Done => "done",
     };
-    Body::Nem(Nem::Phase { name: name.to_owned() })
+    Body::Nem(Nem::Phase {
+        name: name.to_owned(),
+    })
 }

@@ -60,15 +60,23 @@ impl Outbox {
     }
 
     pub(super) fn hits(&self, fault: u32) -> u64 {
-        self.rules.iter().filter(|active| active.rule.fault == fault).map(|a| a.hits).sum()
+        self.rules
+            .iter()
+            .filter(|active| active.rule.fault == fault)
+            .map(|a| a.hits)
+            .sum()
     }
 
     /// Ends a rule and lets go of what it held, connection by connection.
     pub(super) fn end(&mut self, fault: u32, out: &mut Vec<Out>) -> u64 {
         let hits = self.hits(fault);
         self.rules.retain(|active| active.rule.fault != fault);
-        let ended: Vec<ConnectionId> =
-            self.held.iter().filter(|(_, held)| held.fault == fault).map(|(&c, _)| c).collect();
+        let ended: Vec<ConnectionId> = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.fault == fault)
+            .map(|(&c, _)| c)
+            .collect();
         for conn in ended {
             let held = self.held.remove(&conn).expect("just listed");
             out.extend(held.waiting);

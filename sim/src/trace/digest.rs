@@ -112,7 +112,11 @@ impl Digest {
                 self.i32(header.correlation_id);
                 self.u128(body.0);
             }
-            Input::Response { conn, correlation_id, .. } => {
+            Input::Response {
+                conn,
+                correlation_id,
+                ..
+            } => {
                 self.u8(0x04);
                 self.u64(conn.0);
                 self.i32(*correlation_id);
@@ -376,7 +380,9 @@ impl Scratch {
     /// Empty.
     #[must_use]
     pub fn new() -> Self {
-        Scratch { buffer: BytesMut::with_capacity(16 * 1024) }
+        Scratch {
+            buffer: BytesMut::with_capacity(16 * 1024),
+        }
     }
 
     /// Lends the buffer, emptied.

@@ -16,7 +16,13 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn learn(&mut self, note: &Note) {
-        if let Note::TopicCommitted { topic, name, removed: false, .. } = note {
+        if let Note::TopicCommitted {
+            topic,
+            name,
+            removed: false,
+            ..
+        } = note
+        {
             self.topics.insert(*topic, name.to_string());
         }
     }
@@ -58,7 +64,13 @@ impl Names {
 
     pub(super) fn command(&self, command: &Command) -> String {
         match command {
-            Command::Send { op, topic, partition, value, .. } => {
+            Command::Send {
+                op,
+                topic,
+                partition,
+                value,
+                ..
+            } => {
                 let to = partition.map_or_else(|| "?".to_owned(), |index| index.to_string());
                 format!("send #{} {topic}-{to} {} bytes", op.0, value.len())
             }
@@ -66,8 +78,17 @@ impl Names {
             Command::Seek { partition, to } => format!("seek {partition} {to:?}"),
             Command::Poll { op, timeout_ms } => format!("poll #{} {timeout_ms} ms", op.0),
             Command::EndOffsets { op, .. } => format!("end-offsets #{}", op.0),
-            Command::CreateTopic { op, name, partitions, replication_factor, .. } => {
-                format!("create-topic #{} {name} {partitions} x {replication_factor}", op.0)
+            Command::CreateTopic {
+                op,
+                name,
+                partitions,
+                replication_factor,
+                ..
+            } => {
+                format!(
+                    "create-topic #{} {name} {partitions} x {replication_factor}",
+                    op.0
+                )
             }
             Command::Close { op } => format!("close #{}", op.0),
             Command::Shutdown => "shutdown".to_owned(),
@@ -90,7 +111,12 @@ impl Names {
             Note::RaftRecovered { epoch, log_end, .. } => {
                 ("recover", format!("raft epoch {epoch} log end {log_end}"))
             }
-            Note::RaftRole { epoch, role, leader, .. } => {
+            Note::RaftRole {
+                epoch,
+                role,
+                leader,
+                ..
+            } => {
                 let leader = leader.map_or_else(String::new, |node| format!(" leader n{node}"));
                 ("become", format!("raft {role:?} epoch {epoch}{leader}"))
             }
@@ -99,20 +125,30 @@ impl Names {
                 ("persist", format!("quorum-state epoch {epoch}{voted}"))
             }
             Note::QuorumStateFlushed => ("persist", "quorum-state flushed".to_owned()),
-            Note::VoteAnswered { candidate, epoch, pre_vote, granted } => {
+            Note::VoteAnswered {
+                candidate,
+                epoch,
+                pre_vote,
+                granted,
+            } => {
                 let kind = if *pre_vote { "pre-vote" } else { "vote" };
                 let answer = if *granted { "granted" } else { "refused" };
-                ("vote", format!("{kind} epoch {epoch} for n{candidate} {answer}"))
+                (
+                    "vote",
+                    format!("{kind} epoch {epoch} for n{candidate} {answer}"),
+                )
             }
-            Note::RaftAppend { epoch, base, last, .. } => {
-                ("append", format!("raft {base}..={last} epoch {epoch}"))
-            }
+            Note::RaftAppend {
+                epoch, base, last, ..
+            } => ("append", format!("raft {base}..={last} epoch {epoch}")),
             Note::RaftFlushed { to } => ("persist", format!("raft log to {to}")),
             Note::RaftTruncate { to, log_end } => ("truncate", format!("raft {log_end} to {to}")),
             Note::RaftFetched { voter, end } => ("follow", format!("raft n{voter} is at {end}")),
-            Note::RaftHighWatermark { high_watermark, epoch, .. } => {
-                ("commit", format!("raft {high_watermark} epoch {epoch}"))
-            }
+            Note::RaftHighWatermark {
+                high_watermark,
+                epoch,
+                ..
+            } => ("commit", format!("raft {high_watermark} epoch {epoch}")),
             _ => return None,
         })
     }
@@ -124,106 +160,228 @@ impl Names {
                 let what = format!("inactive controller {epoch}, {uncommitted} uncommitted");
                 ("become", what)
             }
-            Note::PartitionCommitted { offset, partition, state } => {
+            Note::PartitionCommitted {
+                offset,
+                partition,
+                state,
+            } => {
                 let name = self.partition(*partition);
                 ("replay", format!("@{offset} {name} {}", state_text(state)))
             }
-            Note::BrokerCommitted { offset, broker, state } => {
+            Note::BrokerCommitted {
+                offset,
+                broker,
+                state,
+            } => {
                 let fenced = if state.fenced { " fenced" } else { "" };
-                let leaving = if state.shutting_down { " shutting down" } else { "" };
-                let what = format!("@{offset} broker n{broker} epoch {}{fenced}{leaving}", state.epoch);
+                let leaving = if state.shutting_down {
+                    " shutting down"
+                } else {
+                    ""
+                };
+                let what = format!(
+                    "@{offset} broker n{broker} epoch {}{fenced}{leaving}",
+                    state.epoch
+                );
                 ("replay", what)
             }
-            Note::TopicCommitted { offset, name, removed, .. } => {
+            Note::TopicCommitted {
+                offset,
+                name,
+                removed,
+                ..
+            } => {
                 let verb = if *removed { "removed" } else { "created" };
                 ("replay", format!("@{offset} topic {name} {verb}"))
             }
-            Note::ProducerIdsCommitted { offset, broker, next } => {
-                ("replay", format!("@{offset} producer ids to n{broker}, next {next}"))
-            }
+            Note::ProducerIdsCommitted {
+                offset,
+                broker,
+                next,
+            } => (
+                "replay",
+                format!("@{offset} producer ids to n{broker}, next {next}"),
+            ),
             Note::MetadataApplied { by, offset, .. } => ("apply", format!("{by:?} @{offset}")),
-            Note::PartitionApplied { partition, state } => {
-                ("apply", format!("{} {}", self.partition(*partition), state_text(state)))
-            }
-            Note::AlterPartitionAccepted { partition, leader, isr, .. } => {
+            Note::PartitionApplied { partition, state } => (
+                "apply",
+                format!("{} {}", self.partition(*partition), state_text(state)),
+            ),
+            Note::AlterPartitionAccepted {
+                partition,
+                leader,
+                isr,
+                ..
+            } => {
                 let isr = nodes(isr.iter().map(|(node, _)| *node));
-                ("accept", format!("{} isr {isr} from n{leader}", self.partition(*partition)))
+                (
+                    "accept",
+                    format!("{} isr {isr} from n{leader}", self.partition(*partition)),
+                )
             }
-            Note::LeaderElected { partition, leader, leader_epoch, unclean } => {
+            Note::LeaderElected {
+                partition,
+                leader,
+                leader_epoch,
+                unclean,
+            } => {
                 let how = if *unclean { " unclean" } else { "" };
                 let name = self.partition(*partition);
-                ("elect", format!("{name} leader n{leader} epoch {leader_epoch}{how}"))
+                (
+                    "elect",
+                    format!("{name} leader n{leader} epoch {leader_epoch}{how}"),
+                )
             }
             Note::BrokerRegistered { epoch } => ("become", format!("registered epoch {epoch}")),
-            Note::BrokerFenced { fenced, .. } => {
-                ("become", if *fenced { "fenced" } else { "unfenced" }.to_owned())
-            }
+            Note::BrokerFenced { fenced, .. } => (
+                "become",
+                if *fenced { "fenced" } else { "unfenced" }.to_owned(),
+            ),
             _ => return None,
         })
     }
 
     fn replica_note(&self, note: &Note) -> Option<(&'static str, String)> {
         Some(match note {
-            Note::LogRecovered { partition, log_end, cut_bytes, .. } => {
+            Note::LogRecovered {
+                partition,
+                log_end,
+                cut_bytes,
+                ..
+            } => {
                 let name = self.partition(*partition);
-                ("recover", format!("{name} log end {log_end}, {cut_bytes} bytes cut"))
+                (
+                    "recover",
+                    format!("{name} log end {log_end}, {cut_bytes} bytes cut"),
+                )
             }
-            Note::BecameLeader { partition, leader_epoch, log_end, high_watermark } => {
+            Note::BecameLeader {
+                partition,
+                leader_epoch,
+                log_end,
+                high_watermark,
+            } => {
                 let name = self.partition(*partition);
                 let what = format!(
                     "leader of {name} epoch {leader_epoch}, log end {log_end}, hw {high_watermark}"
                 );
                 ("become", what)
             }
-            Note::BecameFollower { partition, leader_epoch, leader, log_end, .. } => {
+            Note::BecameFollower {
+                partition,
+                leader_epoch,
+                leader,
+                log_end,
+                ..
+            } => {
                 let name = self.partition(*partition);
-                let what = format!("follower of {name} epoch {leader_epoch} leader n{leader}, log end {log_end}");
+                let what = format!(
+                    "follower of {name} epoch {leader_epoch} leader n{leader}, log end {log_end}"
+                );
                 ("become", what)
             }
-            Note::Append { partition, batch, .. } => {
+            Note::Append {
+                partition, batch, ..
+            } => {
                 let name = self.partition(*partition);
                 let what = BatchHeader::parse(batch).map_or_else(
                     |_| "an unreadable batch".to_owned(),
                     |header| {
                         let (base, last) = (header.base_offset, header.last_offset());
-                        format!("{name} {base}..={last} epoch {}", header.partition_leader_epoch)
+                        format!(
+                            "{name} {base}..={last} epoch {}",
+                            header.partition_leader_epoch
+                        )
                     },
                 );
                 ("append", what)
             }
-            Note::Truncate { partition, to, log_end, .. } => {
-                ("truncate", format!("{} {log_end} to {to}", self.partition(*partition)))
-            }
-            Note::HighWatermark { partition, high_watermark, log_end, .. } => {
+            Note::Truncate {
+                partition,
+                to,
+                log_end,
+                ..
+            } => (
+                "truncate",
+                format!("{} {log_end} to {to}", self.partition(*partition)),
+            ),
+            Note::HighWatermark {
+                partition,
+                high_watermark,
+                log_end,
+                ..
+            } => {
                 let name = self.partition(*partition);
                 ("commit", format!("{name} hw {high_watermark} of {log_end}"))
             }
-            Note::FollowerFetched { partition, replica, log_end, .. } => {
-                ("follow", format!("{} n{replica} is at {log_end}", self.partition(*partition)))
-            }
-            Note::LeaderIsr { partition, isr, maximal, partition_epoch, .. } => {
+            Note::FollowerFetched {
+                partition,
+                replica,
+                log_end,
+                ..
+            } => (
+                "follow",
+                format!("{} n{replica} is at {log_end}", self.partition(*partition)),
+            ),
+            Note::LeaderIsr {
+                partition,
+                isr,
+                maximal,
+                partition_epoch,
+                ..
+            } => {
                 let name = self.partition(*partition);
                 let (isr, maximal) = (nodes(isr.iter().copied()), nodes(maximal.iter().copied()));
-                ("isr", format!("{name} {isr} maximal {maximal} partition epoch {partition_epoch}"))
+                (
+                    "isr",
+                    format!("{name} {isr} maximal {maximal} partition epoch {partition_epoch}"),
+                )
             }
-            Note::IsrProposed { partition, added, removed, .. } => {
+            Note::IsrProposed {
+                partition,
+                added,
+                removed,
+                ..
+            } => {
                 let name = self.partition(*partition);
                 let added = nodes(added.iter().map(|(node, _, _)| *node));
                 let removed = nodes(removed.iter().copied());
                 ("propose", format!("{name} add {added} remove {removed}"))
             }
-            Note::ProduceAnswered { partition, base, last, error, acks, .. } => {
+            Note::ProduceAnswered {
+                partition,
+                base,
+                last,
+                error,
+                acks,
+                ..
+            } => {
                 let name = self.partition(*partition);
                 let error = error.map_or_else(String::new, |error| format!(" {error:?}"));
                 ("ack", format!("{name} {base}..={last} acks={acks}{error}"))
             }
-            Note::FetchServed { partition, from, to, high_watermark, .. } => {
+            Note::FetchServed {
+                partition,
+                from,
+                to,
+                high_watermark,
+                ..
+            } => {
                 let name = self.partition(*partition);
                 ("serve", format!("{name} {from}..{to} hw {high_watermark}"))
             }
-            Note::DuplicateAnswered { partition, producer, first, base, .. } => {
+            Note::DuplicateAnswered {
+                partition,
+                producer,
+                first,
+                base,
+                ..
+            } => {
                 let name = self.partition(*partition);
-                ("duplicate", format!("{name} pid {producer} seq {first} is at {base}"))
+                (
+                    "duplicate",
+                    format!("{name} pid {producer} seq {first} is at {base}"),
+                )
             }
             _ => return None,
         })
@@ -235,23 +393,45 @@ impl Names {
                 let how = if *deleted { "deleted" } else { "stopped" };
                 format!("{} {how}", self.partition(*partition))
             }
-            Note::EpochAssigned { partition, epoch, start } => {
-                format!("{} epoch {epoch} starts at {start}", self.partition(*partition))
+            Note::EpochAssigned {
+                partition,
+                epoch,
+                start,
+            } => {
+                format!(
+                    "{} epoch {epoch} starts at {start}",
+                    self.partition(*partition)
+                )
             }
             Note::EpochsCut { partition, epochs } => {
                 format!("{} epochs {epochs:?}", self.partition(*partition))
             }
-            Note::LatestServed { partition, offset, .. } => {
+            Note::LatestServed {
+                partition, offset, ..
+            } => {
                 format!("{} latest {offset}", self.partition(*partition))
             }
-            Note::ProducerState { partition, end, producers } => {
+            Note::ProducerState {
+                partition,
+                end,
+                producers,
+            } => {
                 let name = self.partition(*partition);
                 format!("{name} {} producers up to {end}", producers.len())
             }
-            Note::ProducersExpired { partition, producers } => {
-                format!("{} forgets producers {producers:?}", self.partition(*partition))
+            Note::ProducersExpired {
+                partition,
+                producers,
+            } => {
+                format!(
+                    "{} forgets producers {producers:?}",
+                    self.partition(*partition)
+                )
             }
-            Note::LogStart { partition, log_start } => {
+            Note::LogStart {
+                partition,
+                log_start,
+            } => {
                 format!("{} starts at {log_start}", self.partition(*partition))
             }
             other => format!("{other:?}"),

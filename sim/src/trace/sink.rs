@@ -32,7 +32,12 @@ pub struct TraceLine {
 
 impl std::fmt::Display for TraceLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let TraceLine { at_us, who, verb, what } = self;
+        let TraceLine {
+            at_us,
+            who,
+            verb,
+            what,
+        } = self;
         let (seconds, millis) = (at_us / 1_000_000, at_us / 1_000 % 1_000);
         write!(f, "{seconds:>3}.{millis:03} {who:<6} {verb:<9} {what}")
     }
@@ -56,17 +61,26 @@ impl TraceSink {
         let (verb, what) = match input {
             Input::Started { .. } => ("start", String::new()),
             Input::Opened { conn, listener } => ("opened", format!("{conn} {listener:?}")),
-            Input::Request { conn, body, .. } => {
-                ("handle", format!("{conn} {}", self.names.say(|name| brief_request(body, name))))
-            }
-            Input::Response { conn, body, .. } => {
-                ("answer", format!("{conn} {}", self.names.say(|name| brief_response(body, name))))
-            }
+            Input::Request { conn, body, .. } => (
+                "handle",
+                format!(
+                    "{conn} {}",
+                    self.names.say(|name| brief_request(body, Some(name)))
+                ),
+            ),
+            Input::Response { conn, body, .. } => (
+                "answer",
+                format!(
+                    "{conn} {}",
+                    self.names.say(|name| brief_response(body, Some(name)))
+                ),
+            ),
             Input::Closed { conn } => ("closed", conn.to_string()),
             Input::Fired(timer) => ("fire", format!("{timer:?}")),
-            Input::Flushed(id, result) => {
-                ("flushed", format!("#{id}{}", if result.is_ok() { "" } else { " failed" }))
-            }
+            Input::Flushed(id, result) => (
+                "flushed",
+                format!("#{id}{}", if result.is_ok() { "" } else { " failed" }),
+            ),
             Input::Command(command) => ("command", self.names.command(command)),
         };
         self.push(at_us, who, verb, what);
@@ -96,8 +110,14 @@ impl TraceSink {
     /// A message leaves a process.
     pub fn message(&mut self, at_us: u64, who: &str, conn: ConnectionId, message: &Message) {
         let (verb, text) = match &message.body {
-            Body::Request(body) => ("send", self.names.say(|name| brief_request(body, name))),
-            Body::Response(body) => ("reply", self.names.say(|name| brief_response(body, name))),
+            Body::Request(body) => (
+                "send",
+                self.names.say(|name| brief_request(body, Some(name))),
+            ),
+            Body::Response(body) => (
+                "reply",
+                self.names.say(|name| brief_response(body, Some(name))),
+            ),
         };
         self.push(at_us, who, verb, format!("{conn} {text}"));
     }
@@ -111,19 +131,35 @@ impl TraceSink {
 
     /// A history line.
     pub fn line(&mut self, at_us: u64, json: &[u8]) {
-        self.push(at_us, "history", "line", String::from_utf8_lossy(json).into_owned());
+        self.push(
+            at_us,
+            "history",
+            "line",
+            String::from_utf8_lossy(json).into_owned(),
+        );
     }
 
     /// Something was done to the cluster.
     pub fn world(&mut self, at_us: u64, event: &WorldEvent) {
         let (verb, what) = match event {
             WorldEvent::Started { node, incarnation } => ("up", format!("n{node} #{incarnation}")),
-            WorldEvent::Stopped { node, incarnation, how } => {
-                ("down", format!("n{node} #{incarnation} {how:?}"))
-            }
-            WorldEvent::DiskAfterPowerLoss { node, file, written, flushed, kept } => {
+            WorldEvent::Stopped {
+                node,
+                incarnation,
+                how,
+            } => ("down", format!("n{node} #{incarnation} {how:?}")),
+            WorldEvent::DiskAfterPowerLoss {
+                node,
+                file,
+                written,
+                flushed,
+                kept,
+            } => {
                 let file = self.names.file(*file);
-                ("lost", format!("n{node} {file} kept {kept} of {written}, {flushed} flushed"))
+                (
+                    "lost",
+                    format!("n{node} {file} kept {kept} of {written}, {flushed} flushed"),
+                )
             }
             WorldEvent::FaultBegan { id, kind, target } => {
                 ("fault", format!("#{id} {kind} {target}"))
@@ -137,6 +173,11 @@ impl TraceSink {
     }
 
     fn push(&mut self, at_us: u64, who: &str, verb: &'static str, what: String) {
-        self.lines.push(TraceLine { at_us, who: who.to_owned(), verb, what });
+        self.lines.push(TraceLine {
+            at_us,
+            who: who.to_owned(),
+            verb,
+            what,
+        });
     }
 }

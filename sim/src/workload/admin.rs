@@ -42,9 +42,14 @@ impl App for CreateTopics {
             return;
         }
         self.retry_at_us = None;
-        let Some(topic) = self.topics.front() else { return };
+        let Some(topic) = self.topics.front() else {
+            return;
+        };
         let parts = topic.partitions.cast_unsigned();
-        let call = Op::CreateTopic { topic: topic.name.clone(), parts };
+        let call = Op::CreateTopic {
+            topic: topic.name.clone(),
+            parts,
+        };
         let op = self.journal.invoke(now_us, recorder, call);
         self.creating = Some(op);
         let text = |text: &String| StrBytes::from_string(text.clone());
@@ -53,7 +58,11 @@ impl App for CreateTopics {
             name: text(&topic.name),
             partitions: topic.partitions,
             replication_factor: topic.replication_factor,
-            configs: topic.config.iter().map(|(name, value)| (text(name), text(value))).collect(),
+            configs: topic
+                .config
+                .iter()
+                .map(|(name, value)| (text(name), text(value)))
+                .collect(),
         });
     }
 
@@ -64,7 +73,9 @@ impl App for CreateTopics {
         recorder: &mut Recorder,
         _calls: &mut VecDeque<Command>,
     ) {
-        let Event::Done { op, result } = event else { return };
+        let Event::Done { op, result } = event else {
+            return;
+        };
         self.creating = None;
         self.retry_at_us = Some(now_us);
         match result {
@@ -74,7 +85,10 @@ impl App for CreateTopics {
             }
             // An earlier attempt got through and its answer was lost.
             Err(ClientError::Broker(ResponseError::TopicAlreadyExists)) => {
-                let error = Er { c: ResponseError::TopicAlreadyExists.code(), att: 1 };
+                let error = Er {
+                    c: ResponseError::TopicAlreadyExists.code(),
+                    att: 1,
+                };
                 self.journal.fail(now_us, recorder, op, error);
                 self.topics.pop_front();
             }

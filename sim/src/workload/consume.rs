@@ -63,21 +63,33 @@ impl Consume {
 
     fn partitions(&self) -> impl Iterator<Item = TopicPartition> + '_ {
         let count = self.facts.map_or(0, |facts| facts.partitions);
-        (0..count).map(|partition| TopicPartition { topic: self.topic.clone(), partition })
+        (0..count).map(|partition| TopicPartition {
+            topic: self.topic.clone(),
+            partition,
+        })
     }
 
     fn assign(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
-        let facts = self.facts.expect("consumption starts once the topics exist");
-        let ps = (0..facts.partitions).filter_map(|p| recorder.partition_of(facts.id, p)).collect();
+        let facts = self
+            .facts
+            .expect("consumption starts once the topics exist");
+        let ps = (0..facts.partitions)
+            .filter_map(|p| recorder.partition_of(facts.id, p))
+            .collect();
         let op = self.journal.invoke(now_us, recorder, Op::Assign { ps });
         self.journal.ok(now_us, recorder, op, Res::Unit);
-        let partitions = self.partitions().map(|partition| (partition, StartFrom::Reset)).collect();
+        let partitions = self
+            .partitions()
+            .map(|partition| (partition, StartFrom::Reset))
+            .collect();
         calls.push_back(Command::Assign { partitions });
         self.assigned = true;
     }
 
     fn rewind(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
-        let facts = self.facts.expect("consumption starts once the topics exist");
+        let facts = self
+            .facts
+            .expect("consumption starts once the topics exist");
         let numbers = (0..facts.partitions).filter_map(|p| recorder.partition_of(facts.id, p));
         let to = numbers.map(|p| (p, BEGINNING)).collect();
         let op = self.journal.invoke(now_us, recorder, Op::Seek { to });
@@ -93,7 +105,10 @@ impl Consume {
         let op = self.journal.invoke(now_us, recorder, Op::Poll);
         self.polling = Some(op);
         self.next_poll_us = None;
-        calls.push_back(Command::Poll { op, timeout_ms: self.rhythm.poll_ms });
+        calls.push_back(Command::Poll {
+            op,
+            timeout_ms: self.rhythm.poll_ms,
+        });
     }
 }
 
@@ -139,9 +154,19 @@ impl App for Consume {
                 self.journal.ok(now_us, recorder, op, polled);
                 self.next_poll_us = Some(now_us + self.rhythm.pause_ms * 1_000);
             }
-            Event::Reset { partition, from, to, why } => {
+            Event::Reset {
+                partition,
+                from,
+                to,
+                why,
+            } => {
                 self.positions.insert(partition, to.0);
-                record_reset(&self.journal, now_us, (partition, from.0, to.0, why), recorder);
+                record_reset(
+                    &self.journal,
+                    now_us,
+                    (partition, from.0, to.0, why),
+                    recorder,
+                );
             }
             Event::Sent { .. } | Event::Offsets { .. } | Event::Done { .. } => {}
         }
@@ -185,15 +210,27 @@ pub(super) fn polled(
             let value = sent.read(record, part.partition.partition, partitions);
             rs.push((record.offset.0, *value.as_ref().unwrap_or(&0)));
             if let Err(why) = value {
-                bad.push(BadRecord { o: record.offset.0, why });
+                bad.push(BadRecord {
+                    o: record.offset.0,
+                    why,
+                });
             }
             match le.last_mut() {
                 Some((count, epoch)) if *epoch == record.leader_epoch.0 => *count += 1,
                 _ => le.push((1, record.leader_epoch.0)),
             }
         }
-        let p = recorder.partition(part.partition).expect("only known partitions are consumed");
-        PollPart { p, from: part.from.0, to: part.to.0, rs, le, bad }
+        let p = recorder
+            .partition(part.partition)
+            .expect("only known partitions are consumed");
+        PollPart {
+            p,
+            from: part.from.0,
+            to: part.to.0,
+            rs,
+            le,
+            bad,
+        }
     });
     Res::Polled(parts.collect())
 }
@@ -205,13 +242,26 @@ pub(super) fn record_reset(
     (partition, from, to, why): (TopicIdPartition, i64, i64, ResetReason),
     recorder: &mut Recorder,
 ) {
-    let p = recorder.partition(partition).expect("only known partitions are consumed");
+    let p = recorder
+        .partition(partition)
+        .expect("only known partitions are consumed");
     let why = match why {
         ResetReason::Start => "start",
         ResetReason::Seek => "seek",
         ResetReason::OutOfRange => "out-of-range",
         ResetReason::Truncated => "truncated",
     };
-    let ev = Ev::Reset { p, from, to, why: why.to_owned() };
-    recorder.line(now_us, Body::Ev { a: journal.actor(), ev });
+    let ev = Ev::Reset {
+        p,
+        from,
+        to,
+        why: why.to_owned(),
+    };
+    recorder.line(
+        now_us,
+        Body::Ev {
+            a: journal.actor(),
+            ev,
+        },
+    );
 }

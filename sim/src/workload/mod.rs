@@ -75,23 +75,52 @@ impl Journal {
     /// A call is made.
     pub fn invoke(&mut self, now_us: u64, recorder: &mut Recorder, op: Op) -> OpId {
         self.calls += 1;
-        recorder.line(now_us, Body::I { a: self.actor, o: self.calls, op });
+        recorder.line(
+            now_us,
+            Body::I {
+                a: self.actor,
+                o: self.calls,
+                op,
+            },
+        );
         OpId(self.calls)
     }
 
     /// A call took effect.
     pub fn ok(&self, now_us: u64, recorder: &mut Recorder, op: OpId, r: Res) {
-        recorder.line(now_us, Body::Ok { a: self.actor, o: op.0, r });
+        recorder.line(
+            now_us,
+            Body::Ok {
+                a: self.actor,
+                o: op.0,
+                r,
+            },
+        );
     }
 
     /// A call provably had no effect and never will.
     pub fn fail(&self, now_us: u64, recorder: &mut Recorder, op: OpId, e: Er) {
-        recorder.line(now_us, Body::Fail { a: self.actor, o: op.0, e });
+        recorder.line(
+            now_us,
+            Body::Fail {
+                a: self.actor,
+                o: op.0,
+                e,
+            },
+        );
     }
 
     /// Nobody knows whether a call had an effect.
     pub fn info(&self, now_us: u64, recorder: &mut Recorder, op: OpId, e: Er) {
-        recorder.line(now_us, Body::Info { a: self.actor, o: op.0, e, r: Res::Unit });
+        recorder.line(
+            now_us,
+            Body::Info {
+                a: self.actor,
+                o: op.0,
+                e,
+                r: Res::Unit,
+            },
+        );
     }
 }
 
@@ -106,7 +135,9 @@ impl SentDirectory {
     /// Of those producers, by actor.
     #[must_use]
     pub fn new(sends: BTreeMap<u32, Vec<SendPlan>>) -> Self {
-        SentDirectory { sends: Rc::new(sends) }
+        SentDirectory {
+            sends: Rc::new(sends),
+        }
     }
 
     /// Reads a record's value; otherwise says why it is not what anybody sent.
@@ -114,17 +145,28 @@ impl SentDirectory {
     /// # Errors
     ///
     /// What is wrong with the record.
-    pub fn read(&self, record: &PolledRecord, partition: i32, partitions: i32) -> Result<u64, String> {
+    pub fn read(
+        &self,
+        record: &PolledRecord,
+        partition: i32,
+        partitions: i32,
+    ) -> Result<u64, String> {
         let bytes = record.value.as_deref().unwrap_or_default();
         let value = value::decode(bytes).ok_or("the value's checksum is wrong")?;
-        let sends = self.sends.get(&value.actor).ok_or("nobody with that number sends")?;
+        let sends = self
+            .sends
+            .get(&value.actor)
+            .ok_or("nobody with that number sends")?;
         let index = usize::try_from(value.counter).expect("an index");
         let send = sends.get(index).ok_or("its sender never got that far")?;
         let key = send.key.map(u64::to_be_bytes);
         if record.key.as_deref() != key.as_ref().map(<[u8; 8]>::as_slice) {
             return Err("the key is not the one that was sent".to_owned());
         }
-        if send.partition.is_some_and(|chosen| chosen % partitions != partition) {
+        if send
+            .partition
+            .is_some_and(|chosen| chosen % partitions != partition)
+        {
             return Err("it was sent to another partition".to_owned());
         }
         Ok(value.v)

@@ -50,19 +50,37 @@ impl Produce {
         let facts = self.facts.expect("sends start once the topics exist");
         let counter = u32::try_from(self.next).expect("few sends");
         let v = u64::from(self.journal.actor()) << 32 | u64::from(counter);
-        let key = send.key.map(|key| Bytes::copy_from_slice(&key.to_be_bytes()));
+        let key = send
+            .key
+            .map(|key| Bytes::copy_from_slice(&key.to_be_bytes()));
         let partition = send.partition.map(|partition| partition % facts.partitions);
         let chosen = partition.or_else(|| {
             let key = key.as_ref()?;
-            Some(broker_model::client::partition_for_key(key, facts.partitions))
+            Some(broker_model::client::partition_for_key(
+                key,
+                facts.partitions,
+            ))
         });
         let p = chosen.and_then(|index| recorder.partition_of(facts.id, index));
-        let op = Op::Send { p, v, key: send.key, x: None, src: None, tomb: false };
+        let op = Op::Send {
+            p,
+            v,
+            key: send.key,
+            x: None,
+            src: None,
+            tomb: false,
+        };
         let op = self.journal.invoke(now_us, recorder, op);
         self.outstanding.insert(op, v);
         let bytes = usize::try_from(send.bytes).expect("a value is short");
         let value = value::encode(v, self.journal.actor(), counter, bytes);
-        calls.push_back(Command::Send { op, topic: self.topic.clone(), partition, key, value });
+        calls.push_back(Command::Send {
+            op,
+            topic: self.topic.clone(),
+            partition,
+            key,
+            value,
+        });
     }
 }
 
@@ -87,17 +105,36 @@ impl App for Produce {
         recorder: &mut Recorder,
         _calls: &mut VecDeque<Command>,
     ) {
-        let Event::Sent { op, outcome } = event else { return };
+        let Event::Sent { op, outcome } = event else {
+            return;
+        };
         self.outstanding.remove(&op).expect("each send ends once");
         match outcome {
-            SendOutcome::Acknowledged { partition, offset, attempts, identity, renumbered } => {
+            SendOutcome::Acknowledged {
+                partition,
+                offset,
+                attempts,
+                identity,
+                renumbered,
+            } => {
                 recorder.acked();
                 let p = recorder.partition(partition);
                 let id = identity.map(|(pid, epoch, sequence)| (pid.0, epoch.0, sequence.0));
-                let sent = Sent { off: offset.0, att: attempts, p, id, ren: renumbered };
+                let sent = Sent {
+                    off: offset.0,
+                    att: attempts,
+                    p,
+                    id,
+                    ren: renumbered,
+                };
                 self.journal.ok(now_us, recorder, op, Res::Sent(sent));
             }
-            SendOutcome::Failed { error, attempts, definite, .. } => {
+            SendOutcome::Failed {
+                error,
+                attempts,
+                definite,
+                ..
+            } => {
                 let error = Er::new(error, attempts);
                 if definite {
                     self.journal.fail(now_us, recorder, op, error);

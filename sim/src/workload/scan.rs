@@ -53,17 +53,24 @@ impl Scan {
 
     fn partitions(&self) -> impl Iterator<Item = TopicPartition> + '_ {
         let count = self.facts.map_or(0, |facts| facts.partitions);
-        (0..count).map(|partition| TopicPartition { topic: self.topic.clone(), partition })
+        (0..count).map(|partition| TopicPartition {
+            topic: self.topic.clone(),
+            partition,
+        })
     }
 
     fn numbers(&self, recorder: &Recorder) -> Vec<u32> {
         let facts = self.facts.expect("a scan starts once the topics exist");
-        (0..facts.partitions).filter_map(|p| recorder.partition_of(facts.id, p)).collect()
+        (0..facts.partitions)
+            .filter_map(|p| recorder.partition_of(facts.id, p))
+            .collect()
     }
 
     fn poll(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
         let reached = self.ends.iter().all(|(partition, end)| {
-            self.positions.get(partition).is_some_and(|position| position >= end)
+            self.positions
+                .get(partition)
+                .is_some_and(|position| position >= end)
         });
         if reached {
             self.state = State::Done;
@@ -71,7 +78,10 @@ impl Scan {
         }
         let op = self.journal.invoke(now_us, recorder, Op::Poll);
         self.state = State::Polling(op);
-        calls.push_back(Command::Poll { op, timeout_ms: POLL_MS });
+        calls.push_back(Command::Poll {
+            op,
+            timeout_ms: POLL_MS,
+        });
     }
 }
 
@@ -82,14 +92,23 @@ impl App for Scan {
     }
 
     fn wake(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
-        let State::Wanted { at_us } = self.state else { return };
+        let State::Wanted { at_us } = self.state else {
+            return;
+        };
         if at_us > now_us {
             return;
         }
-        let op = Op::ListOffsets { ps: self.numbers(recorder), spec: -1, rc: self.committed };
+        let op = Op::ListOffsets {
+            ps: self.numbers(recorder),
+            spec: -1,
+            rc: self.committed,
+        };
         let op = self.journal.invoke(now_us, recorder, op);
         self.state = State::AskingEnds(op);
-        calls.push_back(Command::EndOffsets { op, partitions: self.partitions().collect() });
+        calls.push_back(Command::EndOffsets {
+            op,
+            partitions: self.partitions().collect(),
+        });
     }
 
     fn on_event(
@@ -100,23 +119,48 @@ impl App for Scan {
         calls: &mut VecDeque<Command>,
     ) {
         match event {
-            Event::Offsets { op, result: Ok(offsets) } => {
+            Event::Offsets {
+                op,
+                result: Ok(offsets),
+            } => {
                 let numbered = offsets.iter().filter_map(|(partition, offset)| {
                     Some((recorder.partition(*partition)?, offset.0))
                 });
                 let answer = Res::Offs(numbered.collect());
                 self.journal.ok(now_us, recorder, op, answer);
-                self.ends = offsets.into_iter().map(|(p, offset)| (p, offset.0)).collect();
-                let op = Op::Assign { ps: self.numbers(recorder) };
+                self.ends = offsets
+                    .into_iter()
+                    .map(|(p, offset)| (p, offset.0))
+                    .collect();
+                let op = Op::Assign {
+                    ps: self.numbers(recorder),
+                };
                 let op = self.journal.invoke(now_us, recorder, op);
                 self.journal.ok(now_us, recorder, op, Res::Unit);
-                let from = self.partitions().map(|partition| (partition, StartFrom::Beginning));
-                calls.push_back(Command::Assign { partitions: from.collect() });
+                let from = self
+                    .partitions()
+                    .map(|partition| (partition, StartFrom::Beginning));
+                calls.push_back(Command::Assign {
+                    partitions: from.collect(),
+                });
                 self.poll(now_us, recorder, calls);
             }
-            Event::Offsets { op, result: Err(error) } => {
-                self.journal.fail(now_us, recorder, op, Er { c: error.code(), att: 1 });
-                self.state = State::Wanted { at_us: now_us + RETRY_US };
+            Event::Offsets {
+                op,
+                result: Err(error),
+            } => {
+                self.journal.fail(
+                    now_us,
+                    recorder,
+                    op,
+                    Er {
+                        c: error.code(),
+                        att: 1,
+                    },
+                );
+                self.state = State::Wanted {
+                    at_us: now_us + RETRY_US,
+                };
             }
             Event::Polled { op, parts } => {
                 for part in &parts {
@@ -126,11 +170,24 @@ impl App for Scan {
                 self.journal.ok(now_us, recorder, op, polled);
                 self.poll(now_us, recorder, calls);
             }
-            Event::Reset { partition, from, to, why } => {
+            Event::Reset {
+                partition,
+                from,
+                to,
+                why,
+            } => {
                 self.positions.insert(partition, to.0);
-                record_reset(&self.journal, now_us, (partition, from.0, to.0, why), recorder);
+                record_reset(
+                    &self.journal,
+                    now_us,
+                    (partition, from.0, to.0, why),
+                    recorder,
+                );
             }
-            Event::Done { op, result: Err(error) } => {
+            Event::Done {
+                op,
+                result: Err(error),
+            } => {
                 self.journal.fail(now_us, recorder, op, Er::new(error, 1));
             }
             Event::Done { .. } | Event::Sent { .. } => {}
@@ -152,7 +209,9 @@ impl App for Scan {
 
     fn waits_for(&self) -> String {
         let behind = self.ends.iter().filter(|(partition, end)| {
-            self.positions.get(partition).is_none_or(|position| position < end)
+            self.positions
+                .get(partition)
+                .is_none_or(|position| position < end)
         });
         let behind: Vec<String> = behind
             .map(|(partition, end)| {

@@ -137,6 +137,11 @@ impl Recorder {
         }
     }
 
+    /// A node was started.
+    pub fn started(&mut self, now_us: u64, node: NodeId, incarnation: u32) {
+        self.world(now_us, &WorldEvent::Started { node, incarnation });
+    }
+
     /// A node's transition.
     pub fn note(&mut self, now_us: u64, node: NodeId, incarnation: u32, note: &Note) {
         if let Some(trace) = &mut self.trace {

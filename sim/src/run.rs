@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 
 use broker_model::client::{ClientConfig, ClientKind};
+use broker_model::config::ConsumerConfig;
+use broker_model::config::ProducerConfig;
 use broker_model::config::PropertyError;
-use broker_model::config::consumer::ConsumerConfig;
-use broker_model::config::producer::ProducerConfig;
 use broker_model::node::{NodeConfig, Voter};
 use broker_model::types::{Endpoint, Listener, NodeId, StrBytes};
 
@@ -574,7 +574,7 @@ fn node_config(
     node: &NodePlan,
     voters: &[Voter],
 ) -> Result<NodeConfig, PropertyError> {
-    broker_model::config::broker::BrokerConfig::from_properties(&node.config)?;
+    broker_model::config::BrokerConfig::from_properties(&node.config)?;
     Ok(NodeConfig {
         id: NodeId(node.id),
         is_broker: has_role(node, "broker"),

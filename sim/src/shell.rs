@@ -14,7 +14,7 @@ use broker_model::input::{DiskResult, Input, RequestHeader};
 use broker_model::node::{Node, NodeConfig};
 use broker_model::timer::Timer;
 use broker_model::types::{ConnectionId, Endpoint, FlushId, Listener, NodeId, Now, StrBytes};
-use broker_model::wire::versions::request_api;
+use broker_model::wire::request_api;
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use broker_model::config::broker::BrokerConfig;
-use broker_model::config::producer::ProducerConfig;
+use broker_model::config::BrokerConfig;
+use broker_model::config::ProducerConfig;
 use broker_model::types::{NodeId, Offset, TopicIdPartition};
 
 use super::Run;

@@ -100,6 +100,17 @@ impl Judge {
         }
     }
 
+    /// What was found of a run that ended early: checks that need the whole run say nothing.
+    #[must_use]
+    pub fn stop(self) -> Judgement {
+        let (violations, exercised, excused) = self.sink.into_parts();
+        Judgement {
+            violations,
+            exercised,
+            excused,
+        }
+    }
+
     fn find_unexpected(&mut self) {
         let violations = self.sink.violations();
         if self.unexpected.is_none() {

@@ -27,7 +27,7 @@ mod token;
 pub use self::admin::Admin;
 pub use self::config::{ClientConfig, ClientKind};
 pub use self::consumer::Consumer;
-pub use self::producer::Producer;
+pub use self::producer::{Producer, partition_for_key};
 
 use self::config::{admin_cluster, consumer_cluster, producer_cluster};
 use crate::effect::Effects;

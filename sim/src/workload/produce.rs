@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use broker_model::client::command::{Command, Event, OpId, SendOutcome};
+use broker_model::client::partition_for_key;
 use broker_model::types::StrBytes;
 use bytes::Bytes;
 
@@ -56,10 +57,8 @@ impl Produce {
         let partition = send.partition.map(|partition| partition % facts.partitions);
         let chosen = partition.or_else(|| {
             let key = key.as_ref()?;
-            Some(broker_model::client::partition_for_key(
-                key,
-                facts.partitions,
-            ))
+            let count = usize::try_from(facts.partitions).expect("at least one");
+            Some(partition_for_key(key, count))
         });
         let p = chosen.and_then(|index| recorder.partition_of(facts.id, index));
         let op = Op::Send {

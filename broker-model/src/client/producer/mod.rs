@@ -17,9 +17,11 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+pub use self::partitioner::partition_for_key;
+
 use self::accumulator::Append;
 use self::batch::Record;
-use self::partitioner::{StickyPartitioner, partition_for_key};
+use self::partitioner::StickyPartitioner;
 use self::sender::Sender;
 use super::alarm::Alarm;
 use super::cluster::{Cluster, ClusterConfig, Happened};

@@ -79,7 +79,7 @@ fn random_partition(topic: Uuid, metadata: &Metadata, ids: &mut IdSource) -> i32
 }
 
 /// The partition of a key (`BuiltInPartitioner.partitionForKey`).
-pub(super) fn partition_for_key(key: &[u8], partitions: usize) -> i32 {
+pub fn partition_for_key(key: &[u8], partitions: usize) -> i32 {
     let partitions = u32::try_from(partitions).expect("partition indexes fit an i32");
     let index = (murmur2(key) & 0x7fff_ffff) % partitions;
     i32::try_from(index).expect("a positive i32 was reduced")

@@ -14,6 +14,7 @@ pub mod disk;
 pub mod engine;
 pub mod fault;
 pub mod history;
+pub mod interaction;
 pub mod observe;
 pub mod plan;
 pub mod recorder;

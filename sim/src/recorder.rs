@@ -78,6 +78,12 @@ impl Recorder {
         self.judge.take()
     }
 
+    /// The trace, if one is kept.
+    #[must_use]
+    pub fn trace(&self) -> Option<&TraceSink> {
+        self.trace.as_ref()
+    }
+
     /// Takes the trace, if one was kept.
     pub fn take_trace(&mut self) -> Option<TraceSink> {
         self.trace.take()

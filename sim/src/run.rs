@@ -102,12 +102,7 @@ pub fn run(plan: &Plan, options: Options) -> Result<RunEnd, PropertyError> {
 }
 
 fn through<E: Engine>(plan: &Plan, engine: E) -> Result<RunEnd, PropertyError> {
-    let mut run = Run {
-        plan,
-        cluster: Cluster::new(engine),
-        start_us: 0,
-        actors: 0,
-    };
+    let mut run = Run::new(plan, Cluster::new(engine));
     run.populate()?;
     let stopped_by = run.phases()?;
     let now_us = run.cluster.engine.now_us();
@@ -134,18 +129,38 @@ fn through<E: Engine>(plan: &Plan, engine: E) -> Result<RunEnd, PropertyError> {
 }
 
 /// A run as it goes.
-struct Run<'a, E> {
+pub(crate) struct Run<'a, E> {
     plan: &'a Plan,
-    cluster: Cluster<E>,
+    pub(crate) cluster: Cluster<E>,
     /// When the chaos phase began; the plan's time 0.
     start_us: u64,
     /// Actors of the history so far.
     actors: u32,
+    pinned_timers: bool,
 }
 
-impl<E: Engine> Run<'_, E> {
+impl<'a, E: Engine> Run<'a, E> {
+    /// Nothing is on the engine yet.
+    pub(crate) fn new(plan: &'a Plan, cluster: Cluster<E>) -> Self {
+        Run {
+            plan,
+            cluster,
+            start_us: 0,
+            actors: 0,
+            pinned_timers: false,
+        }
+    }
+
+    /// Timers fire at fixed moments of their windows, for transcripts.
+    pub(crate) fn with_pinned_timers(self) -> Self {
+        Run {
+            pinned_timers: true,
+            ..self
+        }
+    }
+
     /// Puts the plan's processes on the engine.
-    fn populate(&mut self) -> Result<(), PropertyError> {
+    pub(crate) fn populate(&mut self) -> Result<(), PropertyError> {
         self.line(header::of_run(self.plan));
         let voters = voters(self.plan);
         for node in &self.plan.nodes {
@@ -191,7 +206,7 @@ impl<E: Engine> Run<'_, E> {
         Ok(stuck)
     }
 
-    fn set_up(&mut self) -> Option<Violation> {
+    pub(crate) fn set_up(&mut self) -> Option<Violation> {
         self.phase(Phase::Setup);
         let nodes: Vec<ProcessId> = self.cluster.nodes.iter().map(|m| m.process).collect();
         for process in nodes {
@@ -205,7 +220,8 @@ impl<E: Engine> Run<'_, E> {
         )
     }
 
-    fn chaos(&mut self) {
+    /// Tells the clients that the workload begins; this moment is the plan's time 0.
+    pub(crate) fn start_workload(&mut self) {
         self.start_us = self.cluster.engine.now_us();
         self.declare_partitions();
         self.phase(Phase::Chaos);
@@ -222,6 +238,10 @@ impl<E: Engine> Run<'_, E> {
         for process in clients {
             self.begin(process);
         }
+    }
+
+    fn chaos(&mut self) {
+        self.start_workload();
         let end_us = self.start_us + self.plan.run.duration_ms * 1_000;
         let mut faults = Faults::new(self.plan.seed, &self.plan.faults, self.start_us);
         loop {
@@ -510,6 +530,7 @@ impl<E: Engine> Run<'_, E> {
             flush_us: self.plan.run.flush_us,
             wall_start_ms: WALL_START_MS,
             round_trip: self.plan.seed.0 % ROUND_TRIP_EVERY == ROUND_TRIP_AT,
+            pinned_timers: self.pinned_timers,
         }
     }
 }

@@ -179,6 +179,7 @@ pub struct Shell {
     scratch: Scratch,
     /// Whether each message is decoded again from its encoding.
     round_trip: bool,
+    pinned_timers: bool,
     outbox: outbox::Outbox,
     paused: Option<Paused>,
 }
@@ -230,6 +231,9 @@ pub struct ShellConfig {
     pub wall_start_ms: i64,
     /// Whether each message is decoded again from its encoding.
     pub round_trip: bool,
+    /// Whether timers fire early in their windows, each process a little later than the one
+    /// before it, instead of at a drawn moment.
+    pub pinned_timers: bool,
 }
 
 impl Shell {
@@ -258,6 +262,7 @@ impl Shell {
             wake_at_us: None,
             scratch: Scratch::new(),
             round_trip: config.round_trip,
+            pinned_timers: config.pinned_timers,
             outbox: outbox::Outbox::default(),
             paused: None,
         }
@@ -376,6 +381,15 @@ impl Shell {
         self.ready
             .push_back((Input::Fired(timer), BodyHash::default()));
         self.run(now_us, recorder, out);
+    }
+
+    /// Which arming of that timer is pending.
+    #[must_use]
+    pub fn armed(&self, timer: Timer) -> Option<u64> {
+        self.timers
+            .iter()
+            .find(|armed| armed.timer == timer)
+            .map(|armed| armed.arming)
     }
 
     /// A flush ended.
@@ -691,6 +705,11 @@ impl Shell {
         if least_ms == most_ms {
             return now_us + least_ms * 1_000;
         }
+        if self.pinned_timers {
+            let step_us = (most_ms - least_ms) * 1_000 / PINNED_STEPS;
+            let turn = u64::from(self.identity.index) % PINNED_STEPS;
+            return now_us + least_ms * 1_000 + turn * step_us;
+        }
         let incarnation = u64::from(self.incarnation) << 32;
         let key = [
             self.identity.key,
@@ -803,6 +822,9 @@ impl Shell {
         }
     }
 }
+
+/// Into how many moments a pinned timer's window is divided.
+const PINNED_STEPS: u64 = 8;
 
 /// A Pareto-like lag inside `0..=span`: most are short, one in a hundred is long.
 fn heavy_tailed(draw: u64, span: u64) -> u64 {

@@ -121,6 +121,22 @@ impl EventEngine {
         }
     }
 
+    /// A timer's moment comes now. False if it is not armed.
+    pub fn fire(&mut self, process: ProcessId, timer: Timer) -> bool {
+        let shell = self.shell(process);
+        let Some(arming) = shell.armed(timer) else {
+            return false;
+        };
+        let incarnation = shell.incarnation();
+        self.handle(What::Fire {
+            process,
+            incarnation,
+            timer,
+            arming,
+        });
+        true
+    }
+
     fn shell(&mut self, process: ProcessId) -> &mut Shell {
         &mut self.shells[usize::from(process.0)]
     }

@@ -176,6 +176,10 @@ impl App for Consume {
         self.next_poll_us
     }
 
+    fn release(&mut self, _calls: u32) {
+        self.next_poll_us = Some(self.start_us);
+    }
+
     fn drain(&mut self) {
         self.draining = true;
     }

@@ -37,6 +37,9 @@ pub trait App {
     /// When it wants to be woken next.
     fn next_wake_us(&self) -> Option<u64>;
 
+    /// A script lets it make that many more calls now.
+    fn release(&mut self, _calls: u32) {}
+
     /// From now on it starts nothing new.
     fn drain(&mut self);
 

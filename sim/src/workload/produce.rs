@@ -23,6 +23,8 @@ pub struct Produce {
     next: usize,
     outstanding: BTreeMap<OpId, u64>,
     draining: bool,
+    /// Sends that a script lets go whatever the plan's time is.
+    released: u32,
 }
 
 impl Produce {
@@ -38,6 +40,7 @@ impl Produce {
             next: 0,
             outstanding: BTreeMap::new(),
             draining: false,
+            released: 0,
         }
     }
 
@@ -94,6 +97,7 @@ impl App for Produce {
             let send = self.sends[self.next];
             self.send(now_us, send, recorder, calls);
             self.next += 1;
+            self.released = self.released.saturating_sub(1);
         }
     }
 
@@ -148,7 +152,15 @@ impl App for Produce {
         if self.draining {
             return None;
         }
-        Some(self.start_us? + self.sends.get(self.next)?.at_us)
+        let send = self.sends.get(self.next)?;
+        if self.released > 0 {
+            return self.start_us;
+        }
+        Some(self.start_us? + send.at_us)
+    }
+
+    fn release(&mut self, calls: u32) {
+        self.released += calls;
     }
 
     fn drain(&mut self) {

@@ -94,6 +94,8 @@ pub struct Message {
     pub hash: BodyHash,
     /// The encoded body's length in bytes.
     pub bytes: u32,
+    /// The encoded body, in shells that keep it for the wire.
+    pub encoded: Option<Bytes>,
 }
 
 impl Message {
@@ -177,6 +179,8 @@ pub struct Shell {
     commands: VecDeque<Command>,
     wake_at_us: Option<u64>,
     scratch: Scratch,
+    /// Whether messages carry their encoding.
+    keeps_encoded: bool,
     /// Whether each message is decoded again from its encoding.
     round_trip: bool,
     pinned_timers: bool,
@@ -261,11 +265,17 @@ impl Shell {
             commands: VecDeque::new(),
             wake_at_us: None,
             scratch: Scratch::new(),
+            keeps_encoded: false,
             round_trip: config.round_trip,
             pinned_timers: config.pinned_timers,
             outbox: outbox::Outbox::default(),
             paused: None,
         }
+    }
+
+    /// From now on messages carry their encoding, for an engine that puts them on a wire.
+    pub fn keep_encoded(&mut self) {
+        self.keeps_encoded = true;
     }
 
     /// Whether the process runs.
@@ -741,6 +751,7 @@ impl Shell {
         }
         let hash = BodyHash::of(buffer);
         let bytes = u32::try_from(buffer.len()).expect("a message is short");
+        let encoded = self.keeps_encoded.then(|| Bytes::copy_from_slice(buffer));
         Message {
             version,
             correlation_id,
@@ -748,6 +759,7 @@ impl Shell {
             body,
             hash,
             bytes,
+            encoded,
         }
     }
 

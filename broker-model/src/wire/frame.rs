@@ -268,6 +268,45 @@ pub fn encode_request(
     })
 }
 
+/// Appends a request frame around a body that is encoded already, its length included.
+pub fn frame_request(
+    correlation_id: i32,
+    client_id: &str,
+    (api_key, version): (ApiKey, i16),
+    body: &[u8],
+    out: &mut BytesMut,
+) -> Result<(), WireError> {
+    let header = RequestHeader::default()
+        .with_request_api_key(api_key as i16)
+        .with_request_api_version(version)
+        .with_correlation_id(correlation_id)
+        .with_client_id(Some(StrBytes::from_string(client_id.to_owned())));
+    frame(api_key, version, out, |out| {
+        header
+            .encode(out, api_key.request_header_version(version))
+            .map_err(|error| error.to_string())?;
+        out.put_slice(body);
+        Ok(())
+    })
+}
+
+/// Appends a response frame around a body that is encoded already, its length included.
+pub fn frame_response(
+    correlation_id: i32,
+    (api_key, version): (ApiKey, i16),
+    body: &[u8],
+    out: &mut BytesMut,
+) -> Result<(), WireError> {
+    let header = ResponseHeader::default().with_correlation_id(correlation_id);
+    frame(api_key, version, out, |out| {
+        header
+            .encode(out, response_header_version(api_key, version))
+            .map_err(|error| error.to_string())?;
+        out.put_slice(body);
+        Ok(())
+    })
+}
+
 /// Appends a response frame, its length included.
 pub fn encode_response(
     api_key: ApiKey,

@@ -7,8 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::recorder::Recorder;
 use crate::shell::{OutboxRule, Shell, ShellConfig};
 
+mod catching;
+mod driver;
 pub mod event;
 mod link;
+mod process;
+pub mod transport;
+pub mod turmoil;
+mod weather;
 
 /// The simulated engines.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

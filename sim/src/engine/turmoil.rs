@@ -1,0 +1,433 @@
+//! The turmoil engine: the async driver on turmoil's simulated hosts and network.
+//!
+//! One host a process and one a client, registered at the first start. A host outlives its process:
+//! `kill -9` ends the tasks, whose connections are closed as an operating system closes them, and
+//! the idle host refuses new ones. At a power loss the host is cut off first and then crashes, so
+//! that peers hear nothing; it stays dark until the restart. Time moves in ticks; hosts run one
+//! after another within a tick.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::resume_unwind;
+use std::rc::Rc;
+use std::time::Duration;
+
+use broker_model::client::command::Command;
+use broker_model::types::{Endpoint, Listener};
+use turmoil::Sim;
+
+use super::catching::{Panic, catching};
+use super::driver::{Driver, DriverClock};
+use super::process::{Process, SharedProcess, SharedRecorder};
+use super::transport::{Transport, Turmoil};
+use super::weather::{Sky, Weather};
+use super::{Disturbance, Engine, ProcessId};
+use crate::observe::{Stop, WorldEvent};
+use crate::plan::Plan;
+use crate::recorder::Recorder;
+use crate::seed::Purpose;
+use crate::shell::{Out, OutboxRule, Shell, ShellConfig};
+
+/// The engine that tests the whole stack: framing, connection life, back-pressure, cancellation.
+pub struct TurmoilEngine {
+    sim: Sim<'static>,
+    /// One-way latency of a message, in microseconds: least and most.
+    latency_us: (u64, u64),
+    processes: Vec<Member>,
+    controllers: BTreeSet<Endpoint>,
+    weather: Rc<RefCell<Weather>>,
+    /// What turmoil's links are like now, where they are not as at the start.
+    skies: BTreeMap<(ProcessId, ProcessId), Sky>,
+    recorder: SharedRecorder,
+    panicked: Rc<RefCell<Option<Panic>>>,
+}
+
+/// A process and its host.
+struct Member {
+    process: SharedProcess,
+    host: String,
+    listeners: Vec<(u16, Listener)>,
+    /// Known to turmoil once it was started.
+    address: Option<IpAddr>,
+}
+
+/// Segments that a simulated socket takes before its writer waits.
+const TCP_CAPACITY: usize = 65_536;
+/// Ports of outgoing connections. Turmoil gives none back after a refusal, so there are many.
+const EPHEMERAL_PORTS: std::ops::RangeInclusive<u16> = 16_384..=65_535;
+
+impl TurmoilEngine {
+    /// No processes yet, at time 0.
+    #[must_use]
+    pub fn new(plan: &Plan, recorder: Recorder) -> Self {
+        let latency_us = plan.run.latency_us;
+        let sim = turmoil::Builder::new()
+            .rng_seed(plan.seed.draw(Purpose::Turmoil, [0; 3]))
+            .epoch(std::time::UNIX_EPOCH)
+            .tick_duration(Duration::from_millis(plan.run.tick_ms))
+            .simulation_duration(Duration::from_secs(u64::from(u32::MAX)))
+            .min_message_latency(Duration::from_micros(latency_us.0))
+            .max_message_latency(Duration::from_micros(latency_us.1))
+            .tcp_capacity(TCP_CAPACITY)
+            .ephemeral_ports(EPHEMERAL_PORTS)
+            .build();
+        TurmoilEngine {
+            sim,
+            latency_us,
+            processes: Vec::new(),
+            controllers: BTreeSet::new(),
+            weather: Rc::default(),
+            skies: BTreeMap::new(),
+            recorder: Rc::new(RefCell::new(recorder)),
+            panicked: Rc::default(),
+        }
+    }
+
+    fn member(&self, process: ProcessId) -> &Member {
+        &self.processes[usize::from(process.0)]
+    }
+
+    /// Lets a running process act now.
+    fn act<R>(
+        &mut self,
+        process: ProcessId,
+        act: impl FnOnce(&mut Shell, u64, &mut Recorder, &mut Vec<Out>) -> R,
+    ) -> Option<R> {
+        let now_us = self.now_us();
+        let mut process = self.member(process).process.borrow_mut();
+        process.shell.is_up().then(|| {
+            process.act(&self.recorder, |shell, recorder, out| {
+                act(shell, now_us, recorder, out)
+            })
+        })
+    }
+
+    /// Makes the process's host known to turmoil; its software starts with the next step.
+    fn register(&mut self, process: ProcessId) {
+        let seat = Seat {
+            transport: Turmoil::new(process, Rc::clone(&self.weather)),
+            process: Rc::clone(&self.member(process).process),
+            recorder: Rc::clone(&self.recorder),
+            listeners: self.member(process).listeners.clone(),
+            controllers: Rc::new(self.controllers.clone()),
+            panicked: Rc::clone(&self.panicked),
+        };
+        let host = self.member(process).host.clone();
+        let address = self.sim.lookup(host.as_str());
+        self.weather.borrow_mut().register(process, &host, address);
+        self.sim.host(address, move || {
+            let seat = seat.clone();
+            async move {
+                seat.run().await;
+                Ok(())
+            }
+        });
+        self.processes[usize::from(process.0)].address = Some(address);
+        self.update_links();
+    }
+
+    /// The process is over; the disk and the host stay.
+    fn end(&mut self, process: ProcessId, how: Stop) {
+        let (node, incarnation) = {
+            let mut process = self.member(process).process.borrow_mut();
+            process.end();
+            (process.shell.identity.node, process.shell.incarnation())
+        };
+        if let Some(node) = node {
+            let stopped = WorldEvent::Stopped {
+                node,
+                incarnation,
+                how,
+            };
+            let now_us = self.now_us();
+            self.recorder.borrow_mut().world(now_us, &stopped);
+        }
+    }
+
+    /// Brings turmoil's links to what the weather says.
+    fn update_links(&mut self) {
+        let known: Vec<(ProcessId, IpAddr)> = (0..)
+            .map(ProcessId)
+            .zip(&self.processes)
+            .filter_map(|(id, member)| Some((id, member.address?)))
+            .collect();
+        for (nth, &(one, here)) in known.iter().enumerate() {
+            for &(other, there) in &known[nth + 1..] {
+                let sky = self.weather.borrow().between(one, other);
+                let before = self.skies.insert((one, other), sky).unwrap_or_default();
+                if sky != before {
+                    self.change_link(here, there, before, sky);
+                }
+            }
+        }
+    }
+
+    fn change_link(&self, here: IpAddr, there: IpAddr, before: Sky, now: Sky) {
+        if before.held && !now.held {
+            self.sim.release(here, there);
+        }
+        let ways = [
+            (here, there, before.cut_there, now.cut_there),
+            (there, here, before.cut_back, now.cut_back),
+        ];
+        for (from, to, was_cut, is_cut) in ways {
+            match (was_cut, is_cut) {
+                (false, true) => self.sim.partition_oneway(from, to),
+                (true, false) => self.sim.repair_oneway(from, to),
+                _ => {}
+            }
+        }
+        if now.held && !before.held {
+            self.sim.hold(here, there);
+        }
+        if now.extra_us != before.extra_us {
+            let least = Duration::from_micros(self.latency_us.0 + now.extra_us);
+            let most = Duration::from_micros(self.latency_us.1 + now.extra_us);
+            self.sim.set_link_latency(here, there, least);
+            self.sim.set_link_max_message_latency(here, there, most);
+        }
+    }
+
+    /// Messages on their way that the disturbance will lose or hold.
+    fn in_flight(&self, disturbance: &Disturbance) -> u64 {
+        if matches!(disturbance, Disturbance::Slow { .. }) {
+            return 0;
+        }
+        let weather = self.weather.borrow();
+        let mut hit = 0;
+        self.sim.links(|links| {
+            for sent in links.flatten() {
+                let (from, to) = sent.pair();
+                let from = weather.process_at(from.ip());
+                let to = weather.process_at(to.ip());
+                if let (Some(from), Some(to)) = (from, to) {
+                    hit += u64::from(disturbance.concerns(from, to));
+                }
+            }
+        });
+        hit
+    }
+}
+
+/// What a host runs, whenever it is started.
+#[derive(Clone)]
+struct Seat {
+    transport: Turmoil,
+    process: SharedProcess,
+    recorder: SharedRecorder,
+    listeners: Vec<(u16, Listener)>,
+    controllers: Rc<BTreeSet<Endpoint>>,
+    panicked: Rc<RefCell<Option<Panic>>>,
+}
+
+impl Seat {
+    /// The process if it runs, and then an idle host.
+    async fn run(self) {
+        if self.process.borrow().shell.is_up() {
+            let panicked = Rc::clone(&self.panicked);
+            if let Err(panic) = catching(self.drive()).await {
+                panicked.borrow_mut().get_or_insert(panic);
+            }
+        }
+        pending::<()>().await;
+    }
+
+    async fn drive(self) {
+        let elapsed = turmoil::sim_elapsed().expect("a host runs inside of the simulation");
+        let now_us = u64::try_from(elapsed.as_micros()).expect("a run is short");
+        let shared = (self.process, self.recorder);
+        let clock = DriverClock::at(now_us);
+        let mut driver = Driver::new(self.transport.clone(), shared, clock, self.controllers);
+        for (port, kind) in self.listeners {
+            let everywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+            let listener = self.transport.bind(everywhere).await;
+            driver.listen(listener.expect("the host has no other process"), kind);
+        }
+        driver.run().await;
+    }
+}
+
+impl Engine for TurmoilEngine {
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.sim.elapsed().as_micros()).expect("a run is short")
+    }
+
+    fn run_until(&mut self, at_us: u64) {
+        while self.now_us() < at_us {
+            let stepped = self.sim.step();
+            if let Some(panic) = self.panicked.borrow_mut().take() {
+                resume_unwind(panic);
+            }
+            if let Err(error) = stepped {
+                panic!("a simulated host failed: {error}");
+            }
+            if self.recorder.borrow().violation().is_some() {
+                return;
+            }
+        }
+    }
+
+    fn add(&mut self, config: ShellConfig, listeners: &[(Endpoint, Listener)]) -> ProcessId {
+        let process = ProcessId(config.identity.index);
+        assert_eq!(
+            usize::from(process.0),
+            self.processes.len(),
+            "processes are added in order"
+        );
+        let controllers = listeners
+            .iter()
+            .filter(|(_, kind)| *kind == Listener::Controller);
+        self.controllers
+            .extend(controllers.map(|(endpoint, _)| endpoint.clone()));
+        let host = match listeners.first() {
+            Some((endpoint, _)) => endpoint.host.to_string(),
+            None => format!("client-{}", process.0),
+        };
+        self.processes.push(Member {
+            process: Process::new(Shell::new(config)),
+            host,
+            listeners: listeners
+                .iter()
+                .map(|(endpoint, kind)| (endpoint.port, *kind))
+                .collect(),
+            address: None,
+        });
+        process
+    }
+
+    fn start(&mut self, process: ProcessId) {
+        let now_us = self.now_us();
+        self.member(process)
+            .process
+            .borrow_mut()
+            .act(&self.recorder, |shell, recorder, out| {
+                shell.start(now_us, recorder, out);
+            });
+        if self.weather.borrow_mut().light(process) {
+            self.update_links();
+        }
+        match self.member(process).address {
+            None => self.register(process),
+            Some(address) => self.sim.bounce(address),
+        }
+    }
+
+    fn kill(&mut self, process: ProcessId) {
+        if !self.member(process).process.borrow().shell.is_up() {
+            return;
+        }
+        self.end(process, Stop::Killed);
+        if let Some(address) = self.member(process).address {
+            // The host comes back without the process: what it had open is closed, and it refuses.
+            self.sim.bounce(address);
+        }
+    }
+
+    fn lose_power(&mut self, process: ProcessId) -> bool {
+        if !self.member(process).process.borrow().shell.is_up() {
+            return false;
+        }
+        self.weather.borrow_mut().darken(process);
+        self.update_links();
+        self.end(process, Stop::PowerLoss);
+        if let Some(address) = self.member(process).address {
+            self.sim.crash(address);
+        }
+        let now_us = self.now_us();
+        let mut state = self.member(process).process.borrow_mut();
+        let node = state.shell.identity.node;
+        let node = node.expect("only nodes have a disk to lose");
+        let disk = state.shell.disk_mut().simulated();
+        let losses = disk
+            .expect("this engine's disks are simulated")
+            .lose_power(now_us);
+        for loss in &losses {
+            let event = WorldEvent::DiskAfterPowerLoss {
+                node,
+                file: loss.file,
+                written: loss.written,
+                flushed: loss.flushed,
+                kept: loss.kept,
+            };
+            self.recorder.borrow_mut().world(now_us, &event);
+        }
+        losses.iter().any(|loss| loss.kept < loss.written)
+    }
+
+    fn pause(&mut self, process: ProcessId) {
+        self.member(process).process.borrow_mut().shell.pause();
+    }
+
+    fn resume(&mut self, process: ProcessId) -> bool {
+        self.act(process, |shell, now_us, recorder, out| {
+            shell.resume(now_us, recorder, out)
+        })
+        .unwrap_or(false)
+    }
+
+    fn disturb(&mut self, fault: u32, disturbance: Disturbance) {
+        let in_flight = self.in_flight(&disturbance);
+        self.weather
+            .borrow_mut()
+            .disturb(fault, disturbance, in_flight);
+        self.update_links();
+    }
+
+    fn calm(&mut self, fault: u32) {
+        self.weather.borrow_mut().calm(fault);
+        self.update_links();
+    }
+
+    fn disturbed(&self, fault: u32) -> u64 {
+        self.weather.borrow().met(fault)
+    }
+
+    fn add_rule(&mut self, process: ProcessId, rule: OutboxRule) {
+        self.member(process)
+            .process
+            .borrow_mut()
+            .shell
+            .add_rule(rule);
+    }
+
+    fn end_rule(&mut self, process: ProcessId, fault: u32) {
+        let mut process = self.member(process).process.borrow_mut();
+        process.act(&self.recorder, |shell, _, out| {
+            shell.end_rule(fault, out);
+        });
+    }
+
+    fn command(&mut self, process: ProcessId, command: Command) {
+        self.act(process, |shell, now_us, recorder, out| {
+            shell.command(now_us, command, recorder, out);
+        });
+    }
+
+    fn nudge(&mut self, process: ProcessId) {
+        self.act(process, |shell, now_us, recorder, out| {
+            shell.nudge(now_us, recorder, out);
+        });
+    }
+
+    fn with_shell<R>(&mut self, process: ProcessId, look: impl FnOnce(&mut Shell) -> R) -> R {
+        look(&mut self.member(process).process.borrow_mut().shell)
+    }
+
+    fn with_recorder<R>(&mut self, act: impl FnOnce(&mut Recorder) -> R) -> R {
+        act(&mut self.recorder.borrow_mut())
+    }
+
+    fn open_requests(&mut self, process: ProcessId) -> u64 {
+        let process = self.member(process).process.borrow();
+        process.shell.open_requests().count() as u64
+    }
+
+    fn into_recorder(self) -> Recorder {
+        let TurmoilEngine { sim, recorder, .. } = self;
+        drop(sim);
+        let recorder = Rc::into_inner(recorder).expect("the hosts held the other handles");
+        recorder.into_inner()
+    }
+}

@@ -35,6 +35,8 @@ use crate::workload::{App, SentDirectory};
 
 mod converge;
 mod header;
+#[cfg(test)]
+mod tests;
 
 /// What a run is asked for beside its plan. None of it changes what happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

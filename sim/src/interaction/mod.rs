@@ -31,5 +31,5 @@
 mod script;
 mod stage;
 
-pub use script::{ScriptError, Verb, parse};
+pub use script::{Properties, ScriptError, Verb, parse};
 pub use stage::transcript;

@@ -17,9 +17,13 @@ pub enum Verb {
     Nodes(i32, Properties),
     /// `topic NAME PxR [k=v …]`
     Topic {
+        /// Its name.
         name: String,
+        /// How many partitions.
         partitions: i32,
+        /// How many replicas each.
         replication_factor: i16,
+        /// Topic configuration.
         properties: Properties,
     },
     /// `producer NAME [k=v …]`
@@ -28,8 +32,11 @@ pub enum Verb {
     Consumer(String, String, Properties),
     /// `send P TOPIC-N [count]`
     Send {
+        /// By whom.
         client: String,
+        /// Where to.
         to: PartitionName,
+        /// How many.
         count: u32,
     },
     /// `poll C`
@@ -50,8 +57,11 @@ pub enum Verb {
     Resume(String),
     /// `cut n1 -> n2`
     Cut {
+        /// From whom.
         from: String,
+        /// To whom.
         to: String,
+        /// Both ways.
         both: bool,
     },
     /// `isolate n1`
@@ -60,9 +70,13 @@ pub enum Verb {
     Heal,
     /// `hold n1 API requests|responses`, `drop …`
     Rule {
+        /// Whose outbox.
         who: String,
+        /// The API's name.
         api: String,
+        /// Requests or responses.
         side: Side,
+        /// Lost, or held back.
         drop: bool,
     },
     /// `release`

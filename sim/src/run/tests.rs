@@ -1,0 +1,97 @@
+//! A whole run, small.
+
+use std::collections::BTreeMap;
+
+use super::{Options, run};
+use crate::engine::EngineKind;
+use crate::plan::{ClientPlan, NodePlan, Plan, RunPlan, Script, SendPlan, TopicPlan};
+use crate::seed::Seed;
+
+fn properties(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn quiet_plan(seed: u64) -> Plan {
+    let sends = (0..100).map(|n| SendPlan {
+        at_us: n * 50_000,
+        partition: Some(i32::try_from(n % 2).expect("a small number")),
+        key: None,
+        bytes: 64,
+    });
+    Plan {
+        scenario: "quiet".to_owned(),
+        seed: Seed(seed),
+        bug: None,
+        probes: Vec::new(),
+        expect: Vec::new(),
+        nodes: (1..=3)
+            .map(|id| NodePlan {
+                id,
+                config: BTreeMap::new(),
+                metadata_lag_max_ms: 0,
+            })
+            .collect(),
+        topics: vec![TopicPlan {
+            name: "orders".to_owned(),
+            partitions: 2,
+            replication_factor: 3,
+            config: properties(&[("min.insync.replicas", "2")]),
+        }],
+        clients: vec![
+            ClientPlan {
+                name: "p/0".to_owned(),
+                config: properties(&[("acks", "all")]),
+                script: Script::Produce {
+                    topic: "orders".to_owned(),
+                    sends: sends.collect(),
+                },
+            },
+            ClientPlan {
+                name: "c/0".to_owned(),
+                config: properties(&[("auto.offset.reset", "earliest")]),
+                script: Script::Consume {
+                    topic: "orders".to_owned(),
+                    from_ms: 100,
+                    poll_ms: 300,
+                    pause_ms: 10,
+                    rewinds_ms: vec![2_000],
+                },
+            },
+        ],
+        faults: Vec::new(),
+        run: RunPlan {
+            duration_ms: 6_000,
+            heal_ms: 5_000,
+            latency_us: (200, 2_000),
+            flush_us: (100, 3_000),
+            writeback_ms: (1_000, 30_000),
+            tick_ms: 1,
+        },
+    }
+}
+
+#[test]
+fn a_quiet_cluster_takes_every_record() {
+    let options = Options {
+        engine: EngineKind::Event,
+        judge: true,
+        trace: true,
+    };
+    let end = run(&quiet_plan(1), options).expect("the plan is legal");
+    if let Some(stuck) = &end.stopped_by {
+        let lines = end.trace.as_ref().expect("a trace was asked for").lines();
+        let last: Vec<String> = lines
+            .iter()
+            .rev()
+            .take(150)
+            .rev()
+            .map(ToString::to_string)
+            .collect();
+        panic!("{stuck:?}\n{}", last.join("\n"));
+    }
+    assert_eq!(end.judgement.violations, []);
+    assert_eq!(end.counts.acked, 100);
+}

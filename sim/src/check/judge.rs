@@ -39,6 +39,12 @@ impl Judge {
         Self::with(World::new(setup), ALL)
     }
 
+    /// One check alone, for its tests.
+    #[cfg(test)]
+    pub(super) fn of_one(setup: &Setup<'_>, make: fn() -> Boxed) -> Self {
+        Self::with(World::new(setup), &[make])
+    }
+
     fn with(world: World, checks: &[fn() -> Boxed]) -> Self {
         let checks: Vec<Boxed> = checks.iter().map(|make| make()).collect();
         let mut concerned = vec![Vec::new(); KINDS];

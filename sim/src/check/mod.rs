@@ -11,7 +11,10 @@
 
 mod judge;
 mod kind;
+mod kraft;
 mod outcome;
+#[cfg(test)]
+mod testing;
 pub mod world;
 
 pub use judge::{Judge, Judgement, black_box};
@@ -40,8 +43,23 @@ pub trait Check {
 /// A check, as made for a run.
 pub type Boxed = Box<dyn Check>;
 
+/// Makes a check.
+fn make<C: Check + Default + 'static>() -> Boxed {
+    Box::<C>::default()
+}
+
 /// Every check, in the order of the catalogue.
-pub const ALL: &[fn() -> Boxed] = &[];
+pub const ALL: &[fn() -> Boxed] = &[
+    make::<kraft::one_leader::OneLeader>,
+    make::<kraft::one_vote::OneVote>,
+    make::<kraft::epoch_monotonic::EpochMonotonic>,
+    make::<kraft::append_only::AppendOnly>,
+    make::<kraft::log_matching::LogMatching>,
+    make::<kraft::leader_completeness::LeaderCompleteness>,
+    make::<kraft::majority::MajorityHasCommitted>,
+    make::<kraft::high_watermark::HighWatermarkMonotonic>,
+    make::<kraft::truncation::NoCommittedTruncation>,
+];
 
 /// Those of [`ALL`] that need nothing but a client history.
 pub const BLACK_BOX: &[fn() -> Boxed] = &[];

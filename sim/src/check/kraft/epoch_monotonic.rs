@@ -1,0 +1,118 @@
+//! A node's raft epoch never goes back, not even over a restart: what was flushed stays, and a
+//! process kill loses nothing that was written. Kafka's simulation: MonotonicEpoch.
+
+use broker_model::note::Note;
+
+use crate::check::{Check, Kind, Sink, Violation, World};
+use crate::observe::{Fact, Observed, Stop};
+
+/// See the module.
+#[derive(Default)]
+pub(in crate::check) struct EpochMonotonic;
+
+impl Check for EpochMonotonic {
+    fn name(&self) -> &'static str {
+        "epoch-monotonic/KR-3"
+    }
+
+    fn wants(&self) -> &'static [Kind] {
+        &[Kind::RaftRole, Kind::RaftRecovered]
+    }
+
+    fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
+        let Fact::Note { node, note, .. } = event.fact else {
+            return;
+        };
+        let before = &world.moment.raft;
+        let (now, least, what) = match *note {
+            Note::RaftRole { epoch, .. } if before.role.is_some() => {
+                (epoch, before.epoch, "in memory")
+            }
+            Note::RaftRecovered { epoch, .. } => match world.processes.get(node).last_stop {
+                None => return,
+                Some(Stop::PowerLoss) => (epoch, before.durable.epoch, "flushed"),
+                Some(Stop::Killed | Stop::Halted) => (epoch, before.written.epoch, "written"),
+            },
+            _ => return,
+        };
+        if now < least {
+            sink.fail(
+                Violation::new(format!("the raft epoch of n{node} went back"))
+                    .fact("before", event.t_us, format!("{least} {what}"))
+                    .fact("now", event.t_us, now.to_string()),
+            );
+        } else {
+            sink.exercised();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_model::note::RaftRole;
+    use broker_model::types::{LeaderEpoch, Offset};
+
+    use super::*;
+    use crate::check::make;
+    use crate::check::testing::Case;
+
+    fn role(epoch: i32) -> Note {
+        Note::RaftRole {
+            epoch: LeaderEpoch(epoch),
+            role: RaftRole::Unattached,
+            leader: None,
+            voted: None,
+            log_end: Offset(0),
+        }
+    }
+
+    fn writes(epoch: i32) -> Note {
+        Note::QuorumStateWritten {
+            epoch: LeaderEpoch(epoch),
+            leader: None,
+            voted: None,
+        }
+    }
+
+    fn recovers(epoch: i32) -> Note {
+        Note::RaftRecovered {
+            epoch: LeaderEpoch(epoch),
+            leader: None,
+            voted: None,
+            log_end: Offset(0),
+        }
+    }
+
+    #[test]
+    fn an_epoch_that_goes_back_is_found() {
+        Case::of(make::<EpochMonotonic>)
+            .note(1, role(4))
+            .note(1, role(3))
+            .end()
+            .fails("the raft epoch of n1 went back");
+    }
+
+    #[test]
+    fn what_was_flushed_survives_a_power_loss() {
+        let case = || {
+            Case::of(make::<EpochMonotonic>)
+                .note(1, writes(4))
+                .note(1, Note::QuorumStateFlushed)
+                .note(1, writes(5))
+                .stops(1, Stop::PowerLoss)
+        };
+        case().note(1, recovers(4)).end().passes();
+        case().note(1, recovers(3)).end().fails("went back");
+    }
+
+    #[test]
+    fn what_was_written_survives_a_kill() {
+        let case = || {
+            Case::of(make::<EpochMonotonic>)
+                .note(1, writes(5))
+                .stops(1, Stop::Killed)
+        };
+        case().note(1, recovers(5)).end().passes();
+        case().note(1, recovers(4)).end().fails("went back");
+    }
+}

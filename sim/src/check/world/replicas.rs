@@ -1,0 +1,283 @@
+//! How notes about replicas change what the judge knows.
+
+use broker_model::note::Note;
+use broker_model::types::{LeaderEpoch, NodeId, Offset, ProducerId, TopicIdPartition};
+
+use super::World;
+use super::batch::Batch;
+use super::log::Entry;
+use super::partition::{Acked, EpochFacts, Leadership, Partition, Replica, Role};
+use crate::observe::Stop;
+
+impl World {
+    /// Takes a note about a replica in; other notes change nothing.
+    pub(super) fn replica_note(&mut self, node: NodeId, note: &Note) {
+        let Some(id) = partition_of(note) else {
+            return;
+        };
+        let index = self.index_of(id);
+        let at = self.partitions[index].index_of(node);
+        self.take_moment(index, at);
+        let (n, t_us) = (self.n, self.t_us);
+        let partition = &mut self.partitions[index];
+        match note {
+            Note::Append { batch, .. } => self.append(index, at, node, batch),
+            Note::HighWatermark {
+                as_leader,
+                log_start,
+                high_watermark,
+                ..
+            } => {
+                let replica = &mut partition.replicas[at];
+                replica.high_watermark = *high_watermark;
+                replica.log_start = *log_start;
+                partition.log_start = partition.log_start.max(*log_start);
+                if *as_leader {
+                    partition.commit(at, *high_watermark);
+                }
+            }
+            Note::FollowerFetched {
+                leader_epoch,
+                replica,
+                log_end,
+                ..
+            } => {
+                if let Some(leadership) = &mut partition.replicas[at].leadership
+                    && leadership.epoch == *leader_epoch
+                {
+                    leadership.prove(*replica, *log_end);
+                }
+            }
+            Note::LeaderIsr {
+                leader_epoch,
+                isr,
+                maximal,
+                min_isr,
+                ..
+            } => {
+                if let Some(leadership) = &mut partition.replicas[at].leadership
+                    && leadership.epoch == *leader_epoch
+                {
+                    leadership.isr.clone_from(isr);
+                    leadership.maximal.clone_from(maximal);
+                    leadership.min_isr = *min_isr;
+                    leadership.isr_known = true;
+                }
+            }
+            Note::BecameLeader { .. } | Note::BecameFollower { .. } => {
+                self.role_changed(index, at, node, note);
+            }
+            Note::Truncate { to, .. } => {
+                let removed = &mut self.moment.removed;
+                partition.replicas[at].cut(&partition.arena, *to, removed);
+            }
+            Note::LogRecovered { .. } => self.recovered(index, at, node, note),
+            Note::ReplicaStopped { deleted, .. } => {
+                if *deleted {
+                    partition.replicas[at] = Replica::new(node);
+                } else {
+                    partition.replicas[at].role = Role::Offline;
+                    partition.replicas[at].leadership = None;
+                }
+            }
+            Note::EpochAssigned { epoch, start, .. } => {
+                let cache = &mut partition.replicas[at].cache;
+                // An epoch without records gives way (LeaderEpochFileCache.assign).
+                while cache.last().is_some_and(|last| last.1 >= *start && last.0 < *epoch) {
+                    cache.pop();
+                }
+                cache.push((*epoch, *start));
+            }
+            Note::EpochsCut { epochs, .. } => partition.replicas[at].cache.clone_from(epochs),
+            Note::LogStart { log_start, .. } => {
+                partition.replicas[at].log_start = *log_start;
+                partition.log_start = partition.log_start.max(*log_start);
+            }
+            Note::ProducersExpired { producers, .. } => {
+                for &producer in producers {
+                    partition.replicas[at].producers.forget(producer);
+                }
+            }
+            Note::PartitionApplied { state, .. } => {
+                partition.replicas[at].applied = Some((state.leader_epoch, state.partition_epoch));
+            }
+            Note::ProduceAnswered {
+                acks,
+                base,
+                last,
+                error: None,
+                ..
+            } if *base >= Offset::ZERO && *acks != 0 => {
+                let log = &partition.replicas[at].log;
+                if let Some(entry) = log.at(&partition.arena, *last) {
+                    partition.acked.push(Acked {
+                        entry,
+                        acks: *acks,
+                        by: node,
+                        n,
+                        t_us,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn take_moment(&mut self, index: usize, at: usize) {
+        let partition = &self.partitions[index];
+        let replica = &partition.replicas[at];
+        let moment = &mut self.moment;
+        moment.partition = Some(index);
+        moment.replica = Some(at);
+        moment.batch = None;
+        moment.entry = None;
+        moment.clash = None;
+        moment.log_end = replica.log.end();
+        moment.high_watermark = replica.high_watermark;
+        moment.log_start = replica.log_start;
+        moment.led = replica.leads();
+        moment.removed.clear();
+        moment.true_high_watermark = partition.true_high_watermark;
+        moment.acting = partition.acting;
+        moment.producer = None;
+    }
+
+    fn append(&mut self, index: usize, at: usize, node: NodeId, bytes: &[u8]) {
+        let Some(batch) = Batch::parse(bytes) else {
+            return;
+        };
+        let partition = &mut self.partitions[index];
+        let replica = &mut partition.replicas[at];
+        let (id, clash) = replica
+            .log
+            .append(&mut partition.arena, entry_of(&batch, node));
+        self.moment.producer = replica.producers.append(partition.arena.entry(id));
+        self.moment.batch = Some(batch);
+        self.moment.entry = Some(id);
+        self.moment.clash = clash;
+    }
+
+    fn role_changed(&mut self, index: usize, at: usize, node: NodeId, note: &Note) {
+        let partition = &mut self.partitions[index];
+        match *note {
+            Note::BecameLeader {
+                leader_epoch,
+                log_end,
+                high_watermark,
+                ..
+            } => {
+                partition.tell_leader(leader_epoch, node, node, self.t_us);
+                let replica = &mut partition.replicas[at];
+                replica.high_watermark = high_watermark;
+                if replica.leads() == Some(leader_epoch) {
+                    return;
+                }
+                replica.role = Role::Leader(leader_epoch);
+                replica.leadership = Some(Leadership::new(leader_epoch, log_end));
+                if let Some(facts) = partition.epochs.get_mut(&leader_epoch) {
+                    facts.start.get_or_insert(log_end);
+                }
+                if leader_epoch > partition.acting {
+                    partition.acting = leader_epoch;
+                    if let Some(cut) = partition.accept_loss(at, self.n) {
+                        self.lose(index, cut);
+                    }
+                }
+                self.partitions[index].commit(at, high_watermark.min(log_end));
+            }
+            Note::BecameFollower {
+                leader_epoch,
+                leader,
+                high_watermark,
+                ..
+            } => {
+                partition.tell_leader(leader_epoch, leader, node, self.t_us);
+                let replica = &mut partition.replicas[at];
+                replica.high_watermark = high_watermark;
+                replica.role = Role::Follower(leader_epoch);
+                replica.leadership = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn recovered(&mut self, index: usize, at: usize, node: NodeId, note: &Note) {
+        let Note::LogRecovered {
+            log_start,
+            log_end,
+            epochs,
+            ..
+        } = note
+        else {
+            return;
+        };
+        let lost_power = self.processes.get(node).last_stop == Some(Stop::PowerLoss);
+        let partition = &mut self.partitions[index];
+        let replica = &mut partition.replicas[at];
+        replica.cut(&partition.arena, *log_end, &mut self.moment.removed);
+        replica.log_start = *log_start;
+        replica.cache.clone_from(epochs);
+        replica.role = Role::Offline;
+        replica.leadership = None;
+        replica.unknown &= !lost_power;
+        // What is kept of `left_on_disk` serves the checks of this very fact.
+    }
+}
+
+impl Partition {
+    fn tell_leader(&mut self, epoch: LeaderEpoch, leader: NodeId, by: NodeId, t_us: u64) {
+        self.epochs.entry(epoch).or_insert(EpochFacts {
+            leader,
+            by,
+            t_us,
+            start: None,
+        });
+    }
+}
+
+fn entry_of(batch: &Batch, by: NodeId) -> Entry {
+    let producer = if batch.has_sequence() {
+        batch.producer
+    } else {
+        ProducerId::NONE
+    };
+    Entry {
+        base: batch.base,
+        last: batch.last,
+        epoch: batch.epoch,
+        crc: batch.crc,
+        chain: 0,
+        size: batch.size,
+        producer,
+        producer_epoch: batch.producer_epoch,
+        first: batch.first,
+        by,
+    }
+}
+
+/// The partition that a note about a replica is about.
+fn partition_of(note: &Note) -> Option<TopicIdPartition> {
+    match note {
+        Note::PartitionApplied { partition, .. }
+        | Note::LogRecovered { partition, .. }
+        | Note::BecameLeader { partition, .. }
+        | Note::BecameFollower { partition, .. }
+        | Note::ReplicaStopped { partition, .. }
+        | Note::Append { partition, .. }
+        | Note::Truncate { partition, .. }
+        | Note::EpochAssigned { partition, .. }
+        | Note::EpochsCut { partition, .. }
+        | Note::HighWatermark { partition, .. }
+        | Note::FollowerFetched { partition, .. }
+        | Note::LeaderIsr { partition, .. }
+        | Note::IsrProposed { partition, .. }
+        | Note::ProduceAnswered { partition, .. }
+        | Note::FetchServed { partition, .. }
+        | Note::LatestServed { partition, .. }
+        | Note::DuplicateAnswered { partition, .. }
+        | Note::ProducerState { partition, .. }
+        | Note::ProducersExpired { partition, .. }
+        | Note::LogStart { partition, .. } => Some(*partition),
+        _ => None,
+    }
+}

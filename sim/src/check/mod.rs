@@ -13,6 +13,7 @@ mod judge;
 mod kind;
 mod kraft;
 mod outcome;
+mod replication;
 #[cfg(test)]
 mod testing;
 pub mod world;
@@ -59,6 +60,25 @@ pub const ALL: &[fn() -> Boxed] = &[
     make::<kraft::majority::MajorityHasCommitted>,
     make::<kraft::high_watermark::HighWatermarkMonotonic>,
     make::<kraft::truncation::NoCommittedTruncation>,
+    make::<replication::one_leader::OneLeader>,
+    make::<replication::epoch_monotonic::EpochMonotonic>,
+    make::<replication::well_formed::WellFormed>,
+    make::<replication::quorums::QuorumsOverlap>,
+    make::<replication::high_watermark_rule::HighWatermarkRule>,
+    make::<replication::in_sync_complete::InSyncComplete>,
+    make::<replication::leader_completeness::LeaderCompleteness>,
+    make::<replication::log_matching::LogMatching>,
+    make::<replication::high_watermark::HighWatermarkMonotonic>,
+    make::<replication::isr_expansion::IsrExpansion>,
+    make::<replication::alter_partition::AlterPartitionFencing>,
+    make::<replication::truncation::NoCommittedTruncation>,
+    make::<replication::ack_rule::AckRule>,
+    make::<replication::acked_durable::AckedDurable>,
+    make::<replication::committed_exists::CommittedExists>,
+    make::<replication::fetch_bound::FetchBound>,
+    make::<replication::unclean_excluded::UncleanExcluded>,
+    make::<replication::metadata_prefix::MetadataPrefix>,
+    make::<replication::stale_leader::StaleLeader>,
 ];
 
 /// Those of [`ALL`] that need nothing but a client history.

@@ -10,9 +10,7 @@ use broker_model::types::{
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Boxed, Class, Judge, Judgement, Violation};
-use crate::history::{
-    Actor, Body, Er, Line, Op, P, Part, PollPart, Res, Role, Sent, V,
-};
+use crate::history::{Actor, Body, Er, Line, Op, P, Part, PollPart, Res, Role, Sent, V};
 use crate::observe::{Fact, NodeEnd, Observed, Setup, Stop, WorldEvent};
 use crate::plan::{NodePlan, Plan, RunPlan, TopicPlan};
 use crate::seed::Seed;
@@ -195,11 +193,7 @@ impl Case {
     /// A whole poll.
     pub(super) fn polls_part(self, a: u32, part: PollPart) -> Self {
         let o = 1_000_000 + self.n;
-        let case = self.line(Body::I {
-            a,
-            o,
-            op: Op::Poll,
-        });
+        let case = self.line(Body::I { a, o, op: Op::Poll });
         case.line(Body::Ok {
             a,
             o,

@@ -43,7 +43,10 @@ impl Check for LeaderCompleteness {
         if committed == Offset::ZERO {
             return;
         }
-        if leader.log.agrees(&world.raft.arena, &world.raft.canon, committed) {
+        if leader
+            .log
+            .agrees(&world.raft.arena, &world.raft.canon, committed)
+        {
             sink.exercised();
             return;
         }

@@ -35,12 +35,18 @@ impl Check for LogMatching {
                 .fact(
                     "first",
                     event.t_us,
-                    format!("on n{}: {}..{} crc {:08x}", other.by, other.base, other.last, other.crc),
+                    format!(
+                        "on n{}: {}..{} crc {:08x}",
+                        other.by, other.base, other.last, other.crc
+                    ),
                 )
                 .fact(
                     "now",
                     event.t_us,
-                    format!("on n{node}: {}..{} crc {:08x}, or what is before it differs", mine.base, mine.last, mine.crc),
+                    format!(
+                        "on n{node}: {}..{} crc {:08x}, or what is before it differs",
+                        mine.base, mine.last, mine.crc
+                    ),
                 ),
             );
         } else if mine.by != node {

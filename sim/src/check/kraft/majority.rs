@@ -60,7 +60,11 @@ impl Check for MajorityHasCommitted {
         );
         for &voter in voters {
             if let Some(state) = world.raft.node(voter) {
-                let has = if holders.contains(&voter) { "has it" } else { "has not" };
+                let has = if holders.contains(&voter) {
+                    "has it"
+                } else {
+                    "has not"
+                };
                 let (end, flushed) = (state.log.end(), state.flushed);
                 violation = violation.fact(
                     &format!("voter n{voter}"),

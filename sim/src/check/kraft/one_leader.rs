@@ -47,10 +47,10 @@ impl Check for OneLeader {
         let Some(leader) = leader else {
             return;
         };
-        let &mut (first, by, t_us) =
-            self.leaders
-                .entry(epoch)
-                .or_insert((leader, node, event.t_us));
+        let &mut (first, by, t_us) = self
+            .leaders
+            .entry(epoch)
+            .or_insert((leader, node, event.t_us));
         if first != leader {
             sink.fail(
                 Violation::new(format!("epoch {epoch} of the quorum has two leaders"))

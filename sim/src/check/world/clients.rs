@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::gates::ClientGates;
 use super::sparse::Sparse;
 use super::walk::{Gap, Scan, Step, Walk};
-use crate::history::{A, Actor, Body, Cfg, Er, Ev, Hdr, Line, Nem, Op, P, Part, PollPart, Res, Role, Sent, V};
+use crate::history::{
+    A, Actor, Body, Cfg, Er, Ev, Hdr, Line, Nem, Op, P, Part, PollPart, Res, Role, Sent, V,
+};
 
 /// Names a value that was sent, or seen.
 pub(crate) type ValueId = usize;
@@ -221,11 +223,8 @@ impl Clients {
 
     /// Whether a cut that came after the fact `n` took that offset.
     pub(crate) fn destroyed_after(&self, p: P, offset: i64, n: u64) -> bool {
-        self.part(p).is_some_and(|part| {
-            part.cuts
-                .iter()
-                .any(|cut| cut.from <= offset && n < cut.n)
-        })
+        self.part(p)
+            .is_some_and(|part| part.cuts.iter().any(|cut| cut.from <= offset && n < cut.n))
     }
 
     /// Whether any cut took that offset.

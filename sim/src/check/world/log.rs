@@ -162,11 +162,7 @@ impl Log {
     }
 
     /// Adds a batch. The second id is an entry of the same epoch that this one contradicts.
-    pub(crate) fn append(
-        &mut self,
-        arena: &mut Arena,
-        entry: Entry,
-    ) -> (EntryId, Option<EntryId>) {
+    pub(crate) fn append(&mut self, arena: &mut Arena, entry: Entry) -> (EntryId, Option<EntryId>) {
         let (id, clash) = arena.intern(entry, self.chain);
         self.push(arena, id);
         (id, clash)
@@ -287,7 +283,10 @@ mod tests {
         let (mut leader, mut follower) = (Log::default(), Log::default());
         for batch in [entry(0, 1, 1, 7), entry(2, 2, 1, 8), entry(3, 5, 2, 9)] {
             let (id, clash) = leader.append(&mut arena, batch);
-            assert_eq!((follower.append(&mut arena, batch), clash), ((id, None), None));
+            assert_eq!(
+                (follower.append(&mut arena, batch), clash),
+                ((id, None), None)
+            );
         }
         assert!(leader.agrees(&arena, &follower, Offset(6)));
         assert_eq!(leader.at(&arena, Offset(4)), leader.last());

@@ -336,7 +336,9 @@ impl World {
         let before = partition.state.replace(state.clone());
         partition.state_offset = offset;
         for &node in &state.isr {
-            let joined = before.as_ref().is_none_or(|before| !before.isr.contains(&node));
+            let joined = before
+                .as_ref()
+                .is_none_or(|before| !before.isr.contains(&node));
             let replica = partition.index_of(node);
             if joined {
                 partition.replicas[replica].lossy = false;
@@ -376,7 +378,11 @@ impl World {
 
     fn index_of(&mut self, id: TopicIdPartition) -> usize {
         // Facts about one partition come in runs.
-        if self.partitions.get(self.last).is_some_and(|partition| partition.id == id) {
+        if self
+            .partitions
+            .get(self.last)
+            .is_some_and(|partition| partition.id == id)
+        {
             return self.last;
         }
         let next = self.partitions.len();

@@ -303,7 +303,11 @@ impl Leadership {
     }
 
     pub(super) fn prove(&mut self, node: NodeId, end: Offset) {
-        match self.fetched.iter_mut().find(|(replica, _)| *replica == node) {
+        match self
+            .fetched
+            .iter_mut()
+            .find(|(replica, _)| *replica == node)
+        {
             Some((_, proven)) => *proven = end,
             None => self.fetched.push((node, end)),
         }

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use broker_model::note::{Note, RaftRole};
-use broker_model::types::{
-    LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Sequence,
-};
+use broker_model::types::{LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Sequence};
 
 use super::log::{Arena, Entry, EntryId, Log};
 use crate::observe::Stop;

@@ -83,7 +83,10 @@ impl World {
             Note::EpochAssigned { epoch, start, .. } => {
                 let cache = &mut partition.replicas[at].cache;
                 // An epoch without records gives way (LeaderEpochFileCache.assign).
-                while cache.last().is_some_and(|last| last.1 >= *start && last.0 < *epoch) {
+                while cache
+                    .last()
+                    .is_some_and(|last| last.1 >= *start && last.0 < *epoch)
+                {
                     cache.pop();
                 }
                 cache.push((*epoch, *start));

@@ -37,9 +37,9 @@ impl<T: Copy + Default> Sparse<T> {
 
     /// Every offset of the chunks that hold something, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, T)> + '_ {
-        self.chunks.iter().flat_map(|(&first, chunk)| {
-            (first * CHUNK..).zip(chunk.iter().copied())
-        })
+        self.chunks
+            .iter()
+            .flat_map(|(&first, chunk)| (first * CHUNK..).zip(chunk.iter().copied()))
     }
 }
 

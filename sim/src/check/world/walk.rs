@@ -78,7 +78,11 @@ impl Walk {
     pub(super) fn step(&mut self, poll: &PollPart, first_sight: usize) -> Step {
         let may_begin = self.position == Some(poll.from)
             || self.was_reset && self.before_reset.is_none_or(|before| before == poll.from);
-        let expected = if may_begin { Some(poll.from) } else { self.position };
+        let expected = if may_begin {
+            Some(poll.from)
+        } else {
+            self.position
+        };
         // After a reset the records may begin anywhere from the reset's target on.
         let mut position = match self.position {
             Some(target) if self.was_reset => target.min(poll.from),

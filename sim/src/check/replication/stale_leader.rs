@@ -1,0 +1,102 @@
+//! A leader whose epoch is over does no harm: once a leader of a later epoch acts, it commits nothing
+//! past that epoch's start.
+//!
+//! It may still move its high watermark over what the new leader holds: everybody it waits for had
+//! proven that before, the new leader included. (So "never past the high watermark at the time of
+//! the change" would be wrong where metadata lags.)
+
+use broker_model::note::Note;
+
+use super::about;
+use crate::check::{Check, Kind, Sink, Violation, World};
+use crate::observe::Observed;
+
+/// See the module.
+#[derive(Default)]
+pub(in crate::check) struct StaleLeader;
+
+impl Check for StaleLeader {
+    fn name(&self) -> &'static str {
+        "stale-leader-harmless/RP-21"
+    }
+
+    fn wants(&self) -> &'static [Kind] {
+        &[Kind::HighWatermark]
+    }
+
+    fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
+        let Some((
+            node,
+            Note::HighWatermark {
+                as_leader: true,
+                leader_epoch,
+                high_watermark,
+                ..
+            },
+            partition,
+            _,
+        )) = about(event, world)
+        else {
+            return;
+        };
+        if *leader_epoch >= partition.acting || *high_watermark <= world.moment.high_watermark {
+            return;
+        }
+        let later = partition.epochs.range(leader_epoch.next()..);
+        let mut starts = later.filter_map(|(epoch, facts)| Some((epoch, facts.start?, facts)));
+        let Some((epoch, start, facts)) = starts.next() else {
+            return;
+        };
+        if *high_watermark <= start {
+            sink.exercised();
+        } else if let Some(cut) = partition.cuts.last() {
+            sink.excused(cut.why);
+        } else {
+            sink.fail(
+                Violation::new(format!(
+                    "n{node} commits records of {} though its epoch is over",
+                    partition.name
+                ))
+                .fact(
+                    "over since",
+                    facts.t_us,
+                    format!("n{} leads in epoch {epoch} from {start} on", facts.leader),
+                )
+                .fact(
+                    "commits",
+                    event.t_us,
+                    format!("up to {high_watermark} in epoch {leader_epoch}"),
+                ),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::make;
+    use crate::check::testing::{Case, TestBatch, leader_hw, leads};
+
+    fn case() -> Case {
+        Case::of(make::<StaleLeader>)
+            .note(1, leads(4, 0, 0))
+            .note(1, TestBatch::at(0, 2, 4).led())
+            .note(2, TestBatch::at(0, 2, 4).followed())
+            .note(1, TestBatch::at(2, 1, 4).led())
+            .note(2, leads(5, 2, 0))
+    }
+
+    #[test]
+    fn a_stale_leader_that_commits_is_found() {
+        case()
+            .note(1, leader_hw(4, 3, 3))
+            .end()
+            .fails("though its epoch is over");
+    }
+
+    #[test]
+    fn a_stale_leader_may_learn_what_the_new_one_holds() {
+        case().note(1, leader_hw(4, 2, 3)).end().passes();
+    }
+}

@@ -93,13 +93,20 @@ pub(super) struct Follower<'a> {
 
 impl Fetchers {
     /// Starts to fetch a partition anew; [`Fetchers::pump`] sends.
-    pub(super) fn add(&mut self, partition: &Partition, endpoint: &Endpoint) {
+    pub(super) fn add(&mut self, cx: &mut Context<'_>, partition: &Partition, endpoint: &Endpoint) {
         self.remove(partition.id);
         let leader = partition.leader();
         let fetcher = self
             .by_leader
             .entry(leader)
             .or_insert_with(|| Fetcher::new(leader, endpoint.clone()));
+        if fetcher.endpoint != *endpoint {
+            // The broker registered anew elsewhere: what it had in processing is gone.
+            cx.network.close(Channel::Fetcher(leader), cx.effects);
+            let partitions = std::mem::take(&mut fetcher.partitions);
+            *fetcher = Fetcher::new(leader, endpoint.clone());
+            fetcher.partitions = partitions;
+        }
         let state = FetchState {
             leader_epoch: partition.leader_epoch(),
             phase: Phase::Fetching,

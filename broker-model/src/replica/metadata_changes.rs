@@ -57,8 +57,8 @@ impl ReplicaManager {
         registration: &PartitionRegistration,
     ) {
         self.fetchers.remove(id);
-        note_applied(cx, id, registration);
         self.host(cx, image, id);
+        note_applied(cx, id, registration);
         let partition = self.hosted.get_mut(&id).expect("just hosted");
         let before = partition.leader_epoch();
         // A process that starts does not take up an epoch in which one before it has written: it
@@ -82,8 +82,8 @@ impl ReplicaManager {
         registration: &PartitionRegistration,
     ) {
         let state = &registration.state;
-        note_applied(cx, id, registration);
         self.host(cx, image, id);
+        note_applied(cx, id, registration);
         let partition = self.hosted.get_mut(&id).expect("just hosted");
         let is_new_epoch = partition.become_follower(cx, state);
         let in_isr = state.isr.contains(&self.config.node);
@@ -94,7 +94,7 @@ impl ReplicaManager {
             self.touched.add(id, News::Watermarks);
             self.fetchers.remove(id);
             if let Some(endpoint) = self.around.cluster.endpoint(state.leader) {
-                self.fetchers.add(partition, endpoint);
+                self.fetchers.add(cx, partition, endpoint);
             }
         }
     }

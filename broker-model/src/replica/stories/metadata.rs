@@ -8,7 +8,7 @@ use kafka_protocol::messages::{BrokerId, RequestKind, ResponseKind};
 use super::rig::{Answer, CONTROLLER, T_0, World, endpoint, n};
 use crate::metadata::record::{
     BrokerEndpoint, ConfigRecord, PartitionChangeRecord, PartitionRecord, RegisterBrokerRecord,
-    TopicRecord,
+    RemoveTopicRecord, TopicRecord,
 };
 use crate::metadata::{MetadataDelta, MetadataRecord};
 use crate::types::{
@@ -77,13 +77,24 @@ impl World {
         self.records.push(MetadataRecord::PartitionChange(change));
     }
 
+    /// Writes into the metadata log that "t" is gone.
+    pub(super) fn delete_topic(&mut self) {
+        let record = RemoveTopicRecord { id: T_0.topic };
+        self.records.push(MetadataRecord::RemoveTopic(record));
+    }
+
     /// A broker applies all of the metadata log, as one change.
     pub(super) fn apply(&mut self, id: NodeId) {
+        self.apply_up_to(id, self.records.len());
+    }
+
+    /// A broker applies so many records of the metadata log, as one change.
+    pub(super) fn apply_up_to(&mut self, id: NodeId, count: usize) {
         let records = std::mem::take(&mut self.records);
         let mut delta = MetadataDelta::default();
         let image = &mut self.node(id).image;
         let applied = usize::try_from(image.offset().0 + 1).expect("not negative");
-        for (offset, record) in records.iter().enumerate().skip(applied) {
+        for (offset, record) in records[..count].iter().enumerate().skip(applied) {
             let offset = Offset(i64::try_from(offset).expect("small"));
             image.replay(offset, record, &mut delta);
         }
@@ -99,6 +110,19 @@ impl World {
         };
         let members = &request.topics[0].partitions[0].new_isr_with_epochs;
         Some(members.iter().map(|it| NodeId(it.broker_id.0)).collect())
+    }
+
+    /// The controller refuses the request with the first proposal.
+    pub(super) fn refuse_proposal(&mut self, error: ResponseError) {
+        let at = self.requests.iter().position(|it| it.to == CONTROLLER);
+        let request = self.requests.remove(at.expect("a proposal"));
+        let answer = AlterPartitionResponse::default().with_error_code(error.code());
+        self.answered(Answer {
+            to: request.from,
+            conn: request.conn,
+            correlation_id: request.header.correlation_id,
+            body: Box::new(ResponseKind::AlterPartition(answer)),
+        });
     }
 
     /// The controller answers the first proposal: with an error, or as accepted with what it wrote

@@ -5,6 +5,7 @@ mod fetching;
 mod isr;
 mod metadata;
 mod producing;
+mod proposing;
 mod restarting;
 mod rig;
 mod truncating;

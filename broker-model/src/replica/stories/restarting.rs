@@ -1,7 +1,7 @@
 //! Brokers that stop and start.
 
-use super::rig::{World, n};
-use crate::types::{BrokerEpoch, Offset};
+use super::rig::{T_0, World, n};
+use crate::types::{BrokerEpoch, Offset, ResponseError};
 
 #[test]
 fn the_high_watermark_survives_as_far_as_it_was_written_down() {
@@ -50,4 +50,36 @@ fn a_process_does_not_go_on_leading_an_epoch_of_the_one_before() {
     world.apply(n(1));
     assert!(world.hosted(n(1)).is_leader());
     assert_eq!(world.hosted(n(1)).epoch_start(), Some(Offset(1)));
+}
+
+#[test]
+fn a_deleted_topic_takes_its_log_along_and_fails_whoever_waits() {
+    let mut world = World::new();
+    world.deaf = vec![n(2), n(3)];
+    let produce = world.produce(n(1), -1, &["a"]);
+    world.delete_topic();
+    world.apply(n(1));
+    assert_eq!(
+        world.produced(produce),
+        Some(Err(ResponseError::UnknownTopicOrPartition))
+    );
+    assert!(world.files(n(1)).is_empty());
+    world.apply(n(2));
+    world.deaf.clear();
+    world.settle();
+}
+
+#[test]
+fn a_log_that_no_metadata_names_is_deleted_once_the_metadata_is_recent() {
+    let mut world = World::new();
+    world.produce(n(1), 1, &["a"]);
+    world.settle();
+    world.kill(n(2));
+    world.restart(n(2));
+    // Nothing is known yet, not even that broker 2 has registered.
+    world.apply_up_to(n(2), 1);
+    assert_eq!(world.files(n(2)), [T_0]);
+    world.delete_topic();
+    world.apply(n(2));
+    assert!(world.files(n(2)).is_empty());
 }

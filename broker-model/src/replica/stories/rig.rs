@@ -14,7 +14,7 @@ use crate::bug::Bug;
 use crate::client::network::{Network, NetworkConfig, NetworkEvent};
 use crate::config::{BrokerConfig, Given};
 use crate::context::Context;
-use crate::effect::{Effect, Effects};
+use crate::effect::{DiskRead, Effect, Effects};
 use crate::ids::IdSource;
 use crate::input::RequestHeader;
 use crate::metadata::{MetadataImage, MetadataRecord};
@@ -485,6 +485,11 @@ impl World {
             true,
         );
         read.expect("from start to end").records
+    }
+
+    /// The partitions whose logs are on a broker's disk.
+    pub(super) fn files(&self, id: NodeId) -> Vec<TopicIdPartition> {
+        self.nodes[&id].disk.partition_logs()
     }
 
     /// A broker's high watermark.

@@ -26,7 +26,8 @@ pub enum Note {
         /// The end of the metadata log.
         log_end: Offset,
     },
-    /// The in-memory role or epoch changed.
+    /// The role, epoch or vote changed, in memory and on disk: comes when `quorum-state` was flushed,
+    /// where the change has to be.
     RaftRole {
         /// The epoch now.
         epoch: LeaderEpoch,

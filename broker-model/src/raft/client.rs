@@ -44,11 +44,16 @@ pub struct RaftClient {
     inbox: VecDeque<Inbound>,
     /// Replies that wait for the same.
     outbox: Vec<HeldReply>,
+    /// Notes of roles that wait for the same: Kafka changes the role in memory after the write, and
+    /// one that dies in between never had it.
+    held_roles: Vec<Note>,
     events: Vec<RaftEvent>,
     /// The leader and epoch of the last `RaftEvent::LeaderChange`.
     announced: Option<(Option<NodeId>, LeaderEpoch)>,
     claimed: Option<LeaderEpoch>,
     pub(super) is_shutting_down: bool,
+    /// The process ends: nothing leaves it any more.
+    is_halted: bool,
     /// What recovery found, until `start` tells.
     recovered: Recovered,
 }
@@ -112,10 +117,12 @@ impl RaftClient {
             purgatory_armed: false,
             inbox: VecDeque::new(),
             outbox: Vec::new(),
+            held_roles: Vec::new(),
             events: Vec::new(),
             announced: None,
             claimed: None,
             is_shutting_down: false,
+            is_halted: false,
             recovered: Recovered {
                 election,
                 torn_bytes,
@@ -186,10 +193,8 @@ impl RaftClient {
     /// log directory does.
     pub fn on_flushed(&mut self, cx: &mut Context<'_>, id: FlushId, result: DiskResult) {
         if result.is_err() {
-            cx.effects.push(Effect::Halt);
-            return;
-        }
-        if self.log.on_flushed(cx.effects, id) {
+            self.halt(cx);
+        } else if self.log.on_flushed(cx.effects, id) {
             self.update_leader_end(cx);
         } else {
             self.quorum.on_flushed(cx.effects, id);
@@ -343,6 +348,16 @@ impl RaftClient {
         }
     }
 
+    /// Tells the judge of the role, once the disk knows it.
+    pub(super) fn note_role(&mut self, cx: &mut Context<'_>) {
+        let note = self.quorum.role_note(self.log.end());
+        if self.quorum.is_blocked() {
+            self.held_roles.push(note);
+        } else {
+            cx.effects.note(note);
+        }
+    }
+
     /// Appends a batch of this leader and asks for the flush that lets it count itself.
     fn append_as_leader(&mut self, cx: &mut Context<'_>, batch: &Bytes) {
         let epoch = self.quorum.epoch();
@@ -422,12 +437,21 @@ impl RaftClient {
         }
     }
 
+    /// Ends the process, as Kafka's fault handler does.
+    pub(super) fn halt(&mut self, cx: &mut Context<'_>) {
+        self.is_halted = true;
+        cx.effects.push(Effect::Halt);
+    }
+
     /// Brings an input to its end.
     fn settle(&mut self, cx: &mut Context<'_>) {
         loop {
             self.quorum.persist(cx.effects);
-            if self.quorum.is_blocked() {
+            if self.is_halted || self.quorum.is_blocked() {
                 return;
+            }
+            for role in self.held_roles.drain(..) {
+                cx.effects.note(role);
             }
             for held in std::mem::take(&mut self.outbox) {
                 held.send(cx);

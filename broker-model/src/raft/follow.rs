@@ -8,7 +8,6 @@ use super::messages;
 use super::quorum::Role;
 use crate::bug::Bug;
 use crate::context::Context;
-use crate::effect::Effect;
 use crate::probe::Probe;
 use crate::types::{LeaderEpoch, Offset};
 
@@ -71,7 +70,7 @@ impl RaftClient {
         if to < self.log.high_watermark() {
             // Committed data would go, and what was handed out cannot be taken back. Kafka's fault
             // handler ends the process too.
-            cx.effects.push(Effect::Halt);
+            self.halt(cx);
         } else if to < self.log.end() {
             self.log.truncate(cx.effects, to);
             cx.effects.probe(Probe::RaftTruncated);

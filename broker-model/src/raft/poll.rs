@@ -66,8 +66,9 @@ impl RaftClient {
             Timer::CheckQuorum => self.check_quorum(cx),
             Timer::BeginQuorumEpoch => self.send_begin(cx),
             Timer::RaftPurgatory => self.expire_fetches(cx),
-            // RaftRetry: the poll that follows sends again. RaftLinger, ElectionBackoff: never set, for
-            // there is no linger, and since KIP-996 no back-off of a candidate beside its timeout.
+            Timer::RaftRetry(node) => self.requests.retry(node),
+            // RaftLinger, ElectionBackoff: never set, for there is no linger, and since KIP-996 no
+            // back-off of a candidate beside its timeout. The others belong to other parts.
             _ => {}
         }
     }
@@ -424,10 +425,6 @@ impl RaftClient {
     fn role_changed(&mut self, cx: &mut Context<'_>) {
         self.requests.reset();
         self.note_role(cx);
-    }
-
-    fn note_role(&self, cx: &mut Context<'_>) {
-        cx.effects.note(self.quorum.role_note(self.log.end()));
     }
 
     /// A voter waits between one and two election timeouts, an observer for ever.

@@ -75,7 +75,7 @@ impl QuorumState {
             unattached(None, None)
         } else if is_voter && leader == Some(local.id) {
             resigned(&voters, local.id, Vec::new())
-        } else if is_voter && voted.is_some_and(|voted| voted.matches(local)) && leader.is_none() {
+        } else if is_voter && voted.is_some_and(|voted| voted.matches(local)) {
             let election = EpochElection::new(&voters, local.id);
             Role::Candidate(Candidate { election })
         } else {

@@ -125,6 +125,15 @@ impl RequestManager {
         backoff_ms..=backoff_ms + backoff_ms / 5
     }
 
+    /// That voter was left alone for long enough; its timer says so, whatever the clock.
+    pub(super) fn retry(&mut self, id: NodeId) {
+        if let Some(peer) = self.peer_mut(id)
+            && matches!(peer.state, State::BackingOff { .. })
+        {
+            peer.state = State::Ready;
+        }
+    }
+
     /// Nothing is awaited and nobody is left alone.
     pub(super) fn reset(&mut self) {
         for peer in &mut self.peers {

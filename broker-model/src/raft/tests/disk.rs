@@ -7,12 +7,14 @@ use bytes::{Bytes, BytesMut};
 use crate::effect::{DiskRead, File, Write};
 use crate::types::TopicIdPartition;
 
-/// Files as the process sees them, the state that is on disk, and the writes in between.
+/// Files as the process sees them, as they are on disk, and the writes in between.
 #[derive(Clone, Debug, Default)]
 pub(in crate::raft) struct MemoryDisk {
     cache: BTreeMap<File, Bytes>,
     durable: BTreeMap<File, Bytes>,
     unflushed: BTreeMap<File, VecDeque<Write>>,
+    /// How many writes of a file are durable.
+    flushed: BTreeMap<File, usize>,
 }
 
 impl MemoryDisk {
@@ -21,7 +23,7 @@ impl MemoryDisk {
         let mut disk = MemoryDisk::default();
         let content = Bytes::copy_from_slice(content);
         disk.write(File::MetadataLog, Write::Append(content));
-        disk.flush(File::MetadataLog);
+        disk.flush_to(File::MetadataLog, 1);
         disk
     }
 
@@ -31,34 +33,39 @@ impl MemoryDisk {
         self.unflushed.entry(file).or_default().push_back(write);
     }
 
-    /// How many writes of that file a flush now would make durable.
-    pub(in crate::raft) fn pending(&self, file: File) -> usize {
-        self.unflushed.get(&file).map_or(0, VecDeque::len)
+    /// How many writes of that file there were.
+    pub(in crate::raft) fn written(&self, file: File) -> usize {
+        let durable = self.flushed.get(&file).copied().unwrap_or(0);
+        durable + self.unflushed.get(&file).map_or(0, VecDeque::len)
     }
 
-    /// Everything of that file is durable.
-    pub(in crate::raft) fn flush(&mut self, file: File) {
-        self.flush_first(file, usize::MAX);
-    }
-
-    /// The first writes of that file are durable.
-    pub(in crate::raft) fn flush_first(&mut self, file: File, writes: usize) {
+    /// The first `writes` writes of that file are durable.
+    pub(in crate::raft) fn flush_to(&mut self, file: File, writes: usize) {
+        let durable = self.flushed.entry(file).or_default();
         let pending = self.unflushed.entry(file).or_default();
-        for write in pending.drain(..writes.min(pending.len())) {
+        while *durable < writes
+            && let Some(write) = pending.pop_front()
+        {
             apply(&mut self.durable, file, &write);
+            *durable += 1;
         }
     }
 
-    /// The power goes: of each file, `survives(pending writes)` of the writes that were not flushed
-    /// had been written back, and the last of these perhaps in part.
-    pub(in crate::raft) fn lose_power(&mut self, mut survives: impl FnMut(usize) -> usize) {
+    /// What would be left of that file if the power went now.
+    pub(in crate::raft) fn durable(&self, file: File) -> Option<&Bytes> {
+        self.durable.get(&file)
+    }
+
+    /// The power goes. Of each file's writes that were not flushed, the first `below(how many)` had
+    /// been written back, and of the next one, if it appends, the first `below(its length)` bytes.
+    pub(in crate::raft) fn lose_power(&mut self, mut below: impl FnMut(usize) -> usize) {
         let files: Vec<File> = self.unflushed.keys().copied().collect();
         for file in files {
-            let pending = self.pending(file);
-            self.flush_first(file, survives(pending));
+            let (written, pending) = (self.written(file), self.unflushed[&file].len());
+            self.flush_to(file, written - pending + below(pending));
             let next = self.unflushed.get(&file).and_then(VecDeque::front);
             if let Some(Write::Append(bytes)) = next.cloned() {
-                let part = bytes.slice(..survives(bytes.len()).min(bytes.len()));
+                let part = bytes.slice(..below(bytes.len()));
                 apply(&mut self.durable, file, &Write::Append(part));
             }
         }
@@ -71,7 +78,8 @@ fn apply(files: &mut BTreeMap<File, Bytes>, file: File, write: &Write) {
     let content = files.entry(file).or_default();
     match write {
         Write::Append(bytes) => {
-            let mut whole = BytesMut::from(&content[..]);
+            let mut whole = BytesMut::with_capacity(content.len() + bytes.len());
+            whole.extend_from_slice(content);
             whole.extend_from_slice(bytes);
             *content = whole.freeze();
         }

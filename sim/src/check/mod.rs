@@ -13,7 +13,9 @@ mod judge;
 mod kind;
 mod kraft;
 mod outcome;
+mod producer;
 mod replication;
+mod storage;
 #[cfg(test)]
 mod testing;
 pub mod world;
@@ -79,6 +81,14 @@ pub const ALL: &[fn() -> Boxed] = &[
     make::<replication::unclean_excluded::UncleanExcluded>,
     make::<replication::metadata_prefix::MetadataPrefix>,
     make::<replication::stale_leader::StaleLeader>,
+    make::<storage::batch_shape::BatchShape>,
+    make::<storage::log_bounds::LogBounds>,
+    make::<storage::epoch_cache::EpochCache>,
+    make::<storage::crash_recovery::CrashRecovery>,
+    make::<producer::contiguity::Contiguity>,
+    make::<producer::uniqueness::Uniqueness>,
+    make::<producer::state::ProducerState>,
+    make::<producer::duplicate_answer::DuplicateAnswer>,
 ];
 
 /// Those of [`ALL`] that need nothing but a client history.

@@ -28,7 +28,7 @@ pub(super) mod unclean_excluded;
 pub(super) mod well_formed;
 
 /// The note, its node, and the partition and replica that it is about.
-fn about<'a>(
+pub(super) fn about<'a>(
     event: &Observed<'a>,
     world: &'a World,
 ) -> Option<(NodeId, &'a Note, &'a Partition, &'a Replica)> {

@@ -1,0 +1,117 @@
+//! A batch that is answered as a duplicate lies in the log, among the producer's last five, and the answer
+//! is its first offset. KIP-98, KAFKA-5494.
+
+use broker_model::note::Note;
+
+use crate::check::replication::about;
+use crate::check::{Check, Kind, Sink, Violation, World};
+use crate::observe::Observed;
+
+/// See the module.
+#[derive(Default)]
+pub(in crate::check) struct DuplicateAnswer;
+
+impl Check for DuplicateAnswer {
+    fn name(&self) -> &'static str {
+        "duplicate-answer/PS-5"
+    }
+
+    fn wants(&self) -> &'static [Kind] {
+        &[Kind::DuplicateAnswered]
+    }
+
+    fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
+        let Some((
+            node,
+            Note::DuplicateAnswered {
+                producer,
+                epoch,
+                first,
+                last,
+                base,
+                ..
+            },
+            partition,
+            replica,
+        )) = about(event, world)
+        else {
+            return;
+        };
+        let fold = replica.producers.get(*producer);
+        let there = fold
+            .filter(|fold| fold.epoch == *epoch)
+            .and_then(|fold| fold.batches.iter().find(|batch| batch.0 == *first));
+        let original = there.and_then(|&(_, known, offset)| {
+            let id = replica.log.at(&partition.arena, offset)?;
+            Some((known, partition.arena.entry(id).base))
+        });
+        if original == Some((*last, *base)) {
+            sink.exercised();
+            return;
+        }
+        sink.fail(
+            Violation::new(format!(
+                "n{node} took a batch of producer {producer} for a duplicate that it does not have in {}",
+                partition.name
+            ))
+            .fact(
+                "answered",
+                event.t_us,
+                format!("offset {base} for epoch {epoch}, sequences {first}..{last}"),
+            )
+            .fact("log", event.t_us, format!("{fold:?}")),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_model::types::{Offset, Sequence};
+
+    use super::*;
+    use crate::check::make;
+    use crate::check::testing::{Case, TestBatch, identity, partition};
+
+    fn case() -> Case {
+        Case::of(make::<DuplicateAnswer>)
+            .note(1, TestBatch::at(0, 2, 4).by(9, 1, 0).led())
+            .note(1, TestBatch::at(2, 2, 4).by(9, 1, 2).led())
+    }
+
+    fn answers(first: i32, last: i32, base: i64) -> Note {
+        let (producer, epoch, first) = identity(9, 1, first);
+        Note::DuplicateAnswered {
+            partition: partition(),
+            producer,
+            epoch,
+            first,
+            last: Sequence(last),
+            base: Offset(base),
+        }
+    }
+
+    #[test]
+    fn another_offset_is_found() {
+        case()
+            .note(1, answers(0, 1, 2))
+            .end()
+            .fails("does not have");
+    }
+
+    #[test]
+    fn a_batch_that_never_came_is_found() {
+        case()
+            .note(1, answers(1, 1, 1))
+            .end()
+            .fails("does not have");
+        case()
+            .note(1, answers(0, 3, 0))
+            .end()
+            .fails("does not have");
+    }
+
+    #[test]
+    fn the_original_offset_is_right() {
+        case().note(1, answers(0, 1, 0)).end().passes();
+    }
+}

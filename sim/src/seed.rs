@@ -9,11 +9,11 @@ use std::str::FromStr;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What a run is a function of.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Seed(pub u64);
 
 /// What a number is drawn for. Each purpose has streams of its own.
@@ -76,6 +76,45 @@ impl Seed {
     }
 }
 
+/// A number; as text where it is beyond what TOML can hold.
+impl Serialize for Seed {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match i64::try_from(self.0) {
+            Ok(number) => to.serialize_i64(number),
+            Err(_) => to.collect_str(self),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Seed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(SeedVisitor)
+    }
+}
+
+struct SeedVisitor;
+
+impl de::Visitor<'_> for SeedVisitor {
+    type Value = Seed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a seed")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Seed, E> {
+        Ok(Seed(number))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Seed, E> {
+        let number = u64::try_from(number).map_err(|_| E::custom("a seed is not negative"))?;
+        Ok(Seed(number))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Seed, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
 impl fmt::Display for Seed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -111,6 +150,19 @@ mod tests {
         assert_ne!(draw, Seed(8).draw(Purpose::Timers, [1, 2, 3]));
         assert_ne!(draw, Seed(7).draw(Purpose::Links, [1, 2, 3]));
         assert_ne!(draw, Seed(7).draw(Purpose::Timers, [1, 2, 4]));
+    }
+
+    #[test]
+    fn a_seed_beyond_the_integers_of_toml_survives_a_file() {
+        #[derive(PartialEq, Debug, Serialize, Deserialize)]
+        struct Doc {
+            seed: Seed,
+        }
+        for number in [0, 7, u64::MAX] {
+            let doc = Doc { seed: Seed(number) };
+            let text = toml::to_string(&doc).expect("a seed is plain data");
+            assert_eq!(toml::from_str(&text), Ok(doc));
+        }
     }
 
     #[test]

@@ -132,6 +132,25 @@ impl Fault {
         "rolling-restart",
     ];
 
+    /// One line for `sim list`.
+    #[must_use]
+    pub fn summary(kind: &str) -> &'static str {
+        match kind {
+            "kill" => "kill -9, then a restart; the page cache survives",
+            "power-loss" => "power loss, then a restart: what was not flushed may be gone",
+            "pause" => "the process does nothing for a while; its clocks go on",
+            "partition" => "no message passes between two groups, either way",
+            "one-way" => "no message passes from the one group to the other",
+            "hold" => "messages between two groups wait, then all arrive in order",
+            "hold-rpc" => "one kind of RPC that a process sends waits",
+            "drop-rpc" => "one kind of RPC that a process sends is lost",
+            "slow-link" => "messages between two groups take longer",
+            "leadership-move" => "an operator moves leadership to another in-sync replica",
+            "rolling-restart" => "brokers stop in order and start again, one after the other",
+            _ => "",
+        }
+    }
+
     /// The kind, as scenario files say it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -149,6 +168,13 @@ impl Fault {
             Fault::RollingRestart { .. } => "rolling-restart",
         }
     }
+}
+
+/// Every API's name, as Kafka spells it.
+#[must_use]
+pub fn api_names() -> Vec<String> {
+    let keys = (0..128).filter_map(|key| ApiKey::try_from(key).ok());
+    keys.map(|key| format!("{key:?}")).collect()
 }
 
 /// The API of that name (`Fetch`, `AlterPartition`), as Kafka spells it.

@@ -5,4 +5,4 @@ mod render;
 mod sink;
 
 pub use digest::{BodyHash, Digest, DigestValue, MARK_EVERY, Scratch, timer_code};
-pub use sink::{TraceLine, TraceSink};
+pub use sink::{TraceLine, TraceSink, left_behind};

@@ -1,5 +1,7 @@
 //! The one-line trace of a run: who did what when. Kept only when asked for.
 
+use std::cell::RefCell;
+
 use broker_model::effect::Effect;
 use broker_model::input::Input;
 use broker_model::note::Note;
@@ -40,6 +42,25 @@ impl std::fmt::Display for TraceLine {
         } = self;
         let (seconds, millis) = (at_us / 1_000_000, at_us / 1_000 % 1_000);
         write!(f, "{seconds:>3}.{millis:03} {who:<6} {verb:<9} {what}")
+    }
+}
+
+thread_local! {
+    static LEFT_BEHIND: RefCell<Vec<TraceLine>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The lines of the last run on this thread that panicked.
+#[must_use]
+pub fn left_behind() -> Vec<TraceLine> {
+    LEFT_BEHIND.take()
+}
+
+/// A panic takes the run down; its trace is what explains it.
+impl Drop for TraceSink {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            LEFT_BEHIND.set(std::mem::take(&mut self.lines));
+        }
     }
 }
 

@@ -1,0 +1,84 @@
+//! `replay`: the same run again, with its trace.
+
+use clap::Args;
+
+use super::{Common, Ended, Out, Subject};
+use crate::case::{RUN, carry_out};
+use crate::report::summary;
+use crate::run::Options;
+use crate::scenario::value::{Micros, parse_time};
+use crate::trace::{TraceLine, left_behind};
+
+/// Arguments of `replay`.
+#[derive(Args, Debug)]
+pub(super) struct ReplayArgs {
+    #[command(flatten)]
+    subject: Subject,
+    /// Up to that simulated time
+    #[arg(long, value_parser = parse_time, value_name = "TIME")]
+    until: Option<Micros>,
+    /// Only what these do: n1,p/0,world
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    only: Vec<String>,
+}
+
+/// Runs it again.
+pub(super) fn replay(common: &Common, args: &ReplayArgs, out: &Out) -> Ended {
+    let (stored, case) = common.subject(&args.subject)?;
+    if let Some(name) = args.only.iter().find(|name| !is_known(&stored.plan, name)) {
+        let known = stored
+            .plan
+            .clients
+            .iter()
+            .map(|client| client.name.as_str());
+        return Err(crate::nearest::unknown("process", name, known));
+    }
+    let options = Options {
+        engine: stored.engine,
+        judge: true,
+        trace: true,
+    };
+    let carried = carry_out(&stored.plan, options, RUN)?;
+    let trace = match &carried.end {
+        Some(end) => end
+            .trace
+            .as_ref()
+            .map_or(&[][..], |trace| trace.lines())
+            .to_vec(),
+        None => left_behind(),
+    };
+    let shown = trace.iter().filter(|line| args.shows(line));
+    let mut text = String::new();
+    for line in shown {
+        text.push_str(&format!("{line}\n"));
+    }
+    text.push_str(&format!("\nplan   {}\n", summary(&stored.plan)));
+    text.push_str(&carried.verdict.line());
+    if let Some(detail) = &carried.verdict.detail {
+        text.push_str(&format!("\n\n{detail}"));
+    }
+    if let Some(case) = case {
+        text.push_str(&format!("\n\n{}", case.command("shrink")));
+    }
+    out.text(&text);
+    out.json(&carried.verdict);
+    Ok(carried.verdict.kind.exit_code())
+}
+
+impl ReplayArgs {
+    fn shows(&self, line: &TraceLine) -> bool {
+        let in_time = self.until.is_none_or(|until| line.at_us <= until.0);
+        let named = self.only.is_empty() || self.only.contains(&line.who);
+        in_time && named
+    }
+}
+
+fn is_known(plan: &crate::plan::Plan, name: &str) -> bool {
+    ["world", "history", "admin"].contains(&name)
+        || name.starts_with("final/")
+        || plan
+            .nodes
+            .iter()
+            .any(|node| format!("n{}", node.id) == name)
+        || plan.clients.iter().any(|client| client.name == name)
+}

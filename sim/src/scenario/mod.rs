@@ -1,0 +1,220 @@
+//! Scenarios: what is run and what may go wrong, in TOML with Kafka's own property names.
+//!
+//! [`file`] is the shape, [`value`] the grammar of values, [`check`] refuses names that do not exist,
+//! [`draw`] makes every choice. The grammar is described in docs/scenario-format.md.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub mod file;
+pub mod value;
+
+mod check;
+mod draw;
+mod settings;
+
+use file::File;
+pub use settings::parse_setting;
+
+use crate::nearest::{nearest, unknown};
+
+/// A scenario that was read and checked.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Scenario {
+    /// Its name: the file's, without `.toml`.
+    pub name: String,
+    /// As the command line says it: a name, or a path.
+    pub said: String,
+    /// What the file says, with settings of the command line in it.
+    pub file: File,
+    /// The settings of the command line, to repeat them.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Scenario {
+    /// The scenario of that name in `scenarios/`, or the one in that file.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the scenario, the place and the nearest match.
+    pub fn find(said: &str) -> Result<Scenario, String> {
+        if said.contains(['/', '\\']) || Path::new(said).extension().is_some() {
+            return Scenario::read(Path::new(said));
+        }
+        let names = names()?;
+        if !names.iter().any(|name| name == said) {
+            return Err(unknown("scenario", said, names.iter().map(String::as_str)));
+        }
+        let mut scenario = Scenario::read(&root().join("scenarios").join(format!("{said}.toml")))?;
+        said.clone_into(&mut scenario.said);
+        Ok(scenario)
+    }
+
+    /// Every scenario in `scenarios/`, by name.
+    ///
+    /// # Errors
+    ///
+    /// The first file that cannot be read, in one line.
+    pub fn all() -> Result<Vec<Scenario>, String> {
+        names()?.iter().map(|name| Scenario::find(name)).collect()
+    }
+
+    /// The scenario in that file.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the file, the line and what is wrong.
+    pub fn read(path: &Path) -> Result<Scenario, String> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let name = path
+            .file_stem()
+            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let said = path.display().to_string();
+        Scenario::parse(&name, &said, &text)
+    }
+
+    /// The scenario that is written there.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the place and what is wrong.
+    pub fn parse(name: &str, place: &str, text: &str) -> Result<Scenario, String> {
+        let file: File = parse_toml(place, text)?;
+        check::check(&file).map_err(|what| format!("{place}: {what}"))?;
+        Ok(Scenario {
+            name: name.to_owned(),
+            said: place.to_owned(),
+            file,
+            settings: Vec::new(),
+        })
+    }
+}
+
+/// Reads TOML; an error is one line with the place, the line and the nearest legal name.
+///
+/// # Errors
+///
+/// That line.
+pub fn parse_toml<T: serde::de::DeserializeOwned>(place: &str, text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = text[..start.min(text.len())].matches('\n').count() + 1;
+        let message = error.message().replace('\n', ", ");
+        let hint = did_you_mean(&message)
+            .map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+        format!("{place} line {line}: {message}{hint}")
+    })
+}
+
+/// The nearest name in serde's "unknown field `a`, expected one of `b`, `c`".
+fn did_you_mean(message: &str) -> Option<&str> {
+    if !message.starts_with("unknown") {
+        return None;
+    }
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let given = quoted.next()?;
+    nearest(given, quoted)
+}
+
+/// The directory with `scenarios/` and `seeds/`: the sources' or, if they are gone, the current one.
+#[must_use]
+pub fn root() -> PathBuf {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    match sources.canonicalize() {
+        Ok(root) if root.join("scenarios").is_dir() => root,
+        _ => PathBuf::from("."),
+    }
+}
+
+/// The names in `scenarios/`, in order.
+///
+/// # Errors
+///
+/// When the directory cannot be read.
+pub fn names() -> Result<Vec<String>, String> {
+    let directory = root().join("scenarios");
+    let entries = fs::read_dir(&directory)
+        .map_err(|error| format!("cannot read {}: {error}", directory.display()))?;
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            (path.extension()? == "toml").then_some(())?;
+            Some(path.file_stem()?.to_string_lossy().into_owned())
+        })
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = r#"
+title = "t"
+why = ["KIP-101"]
+[[node]]
+count = 3
+[node.config]
+process.roles = "broker,controller"
+replica.lag.time.max.ms = "1s..3s"
+[[topic]]
+name = "orders"
+partitions = 2
+replication-factor = 3
+[topic.config]
+min.insync.replicas = 2
+[[producer]]
+name = "p"
+count = 2
+topic = "orders"
+rate = "10..20"
+[[fault]]
+kind = "kill"
+times = "0..2"
+at = "2s..10s"
+target = "leader of orders-0"
+restart = "500ms..4s"
+"#;
+
+    fn told(from: &str, to: &str) -> String {
+        assert!(MINIMAL.contains(from), "{from}");
+        let text = MINIMAL.replace(from, to);
+        Scenario::parse("t", "t.toml", &text).expect_err("something is wrong with it")
+    }
+
+    #[test]
+    fn dotted_keys_are_properties() {
+        let scenario = Scenario::parse("t", "t.toml", MINIMAL).expect("it is fine");
+        let config = &scenario.file.nodes[0].config.0;
+        assert!(config.contains_key("replica.lag.time.max.ms"), "{config:?}");
+    }
+
+    #[test]
+    fn slips_are_told_with_place_and_nearest_name() {
+        assert_eq!(
+            told("min.insync.replicas", "min.insync.replica"),
+            r#"t.toml: unknown property "min.insync.replica" in [topic.config]; did you mean "min.insync.replicas"?"#
+        );
+        let error = told("partitions = 2", "partition = 2");
+        assert!(error.starts_with("t.toml line "), "{error}");
+        assert!(
+            error.ends_with(r#"; did you mean "partitions"?"#),
+            "{error}"
+        );
+        let error = told("leader of orders-0", "leader of order-0");
+        assert_eq!(
+            error,
+            r#"t.toml: unknown topic "order" in [[fault]] kill target; did you mean "orders"?"#
+        );
+        let error = told("leader of orders-0", "leadr of orders-0");
+        assert!(error.contains(r#"unknown target "leadr of orders-0" in [[fault]] kill target; did you mean "leader of orders-0"?"#), "{error}");
+        let error = told("\"kill\"", "\"kil\"");
+        assert!(error.ends_with(r#"did you mean "kill"?"#), "{error}");
+        let error = told("\"10..20\"", "\"20..10\"");
+        assert!(error.contains("is empty"), "{error}");
+        let error = told("replication-factor = 3", "replication-factor = 4");
+        assert!(error.contains("3 brokers"), "{error}");
+    }
+}

@@ -1,0 +1,350 @@
+//! A smaller plan that violates the same check (delta debugging).
+//!
+//! Items are taken away as long as the same check fails with the same bug on the same engine. Draws
+//! are keyed, so that taking an item away changes no timer and no latency of what is left.
+
+use crate::case::{Runner, carry_out, judged};
+use crate::engine::EngineKind;
+use crate::history::{Body, Op};
+use crate::plan::{Plan, Script};
+use crate::run::RunEnd;
+use crate::verdict::{Kind, Verdict};
+
+/// A plan that was shrunk.
+#[derive(Debug)]
+pub struct Shrunk {
+    /// The smaller plan.
+    pub plan: Plan,
+    /// What it still is.
+    pub verdict: Verdict,
+    /// Its size: faults, sends, polls and commits.
+    pub items: usize,
+    /// Runs that it took.
+    pub runs: u64,
+}
+
+/// Takes away what the violation does not need.
+///
+/// # Errors
+///
+/// When the plan passes, or its properties do not go together.
+pub fn shrink(
+    plan: &Plan,
+    engine: EngineKind,
+    runner: &Runner,
+    told: &mut dyn FnMut(&str),
+) -> Result<Shrunk, String> {
+    let carried = carry_out(plan, judged(engine), runner)?;
+    if carried.verdict.passed() {
+        return Err(format!(
+            "{} seed {} passes on {}: there is nothing to shrink",
+            plan.scenario,
+            plan.seed,
+            engine.name()
+        ));
+    }
+    let mut search = Search {
+        engine,
+        runner,
+        items: items(plan, carried.end.as_ref()),
+        wanted: (carried.verdict.kind, carried.verdict.invariant.clone()),
+        best: plan.clone(),
+        verdict: carried.verdict,
+        runs: 1,
+    };
+    search.cut_after_the_end();
+    loop {
+        let before = search.best.clone();
+        for (what, pass) in PASSES {
+            pass(&mut search);
+            told(&format!(
+                "{what:<10} {} items, {} runs",
+                search.items, search.runs
+            ));
+        }
+        if search.best == before || search.runs > RUNS_MAX {
+            break;
+        }
+    }
+    Ok(Shrunk {
+        plan: search.best,
+        verdict: search.verdict,
+        items: search.items,
+        runs: search.runs,
+    })
+}
+
+type Pass = fn(&mut Search<'_>);
+
+const PASSES: [(&str, Pass); 8] = [
+    ("faults", |search| search.drop_faults()),
+    ("clients", |search| search.drop_clients()),
+    ("sends", |search| search.drop_sends()),
+    ("polls", |search| search.poll_less()),
+    ("topics", |search| search.drop_topics()),
+    ("time", |search| search.shorten()),
+    ("settings", |search| search.drop_settings()),
+    ("nodes", |search| search.drop_nodes()),
+];
+
+/// A search that took that many runs is not begun anew.
+const RUNS_MAX: u64 = 4_000;
+
+struct Search<'a> {
+    engine: EngineKind,
+    runner: &'a Runner,
+    wanted: (Kind, Option<String>),
+    best: Plan,
+    verdict: Verdict,
+    items: usize,
+    runs: u64,
+}
+
+impl Search<'_> {
+    /// Whether the plan still fails in the same way; if so it is the best so far.
+    fn still(&mut self, plan: Plan) -> bool {
+        if plan == self.best || self.runs > 2 * RUNS_MAX {
+            return false;
+        }
+        self.runs += 1;
+        let Ok(carried) = carry_out(&plan, judged(self.engine), self.runner) else {
+            return false;
+        };
+        let is = (carried.verdict.kind, carried.verdict.invariant.clone());
+        if is != self.wanted {
+            return false;
+        }
+        self.items = items(&plan, carried.end.as_ref());
+        self.best = plan;
+        self.verdict = carried.verdict;
+        true
+    }
+
+    /// Nothing after the moment of the violation can matter.
+    fn cut_after_the_end(&mut self) {
+        let Some(at_ms) = self.verdict.at_ms else {
+            return;
+        };
+        let mut plan = self.best.clone();
+        plan.faults.retain(|fault| fault.at_ms <= at_ms);
+        for client in &mut plan.clients {
+            if let Script::Produce { sends, .. } = &mut client.script {
+                sends.retain(|send| send.at_us / 1_000 <= at_ms);
+            }
+        }
+        self.still(plan);
+    }
+
+    fn drop_faults(&mut self) {
+        self.drop_parts(
+            |plan| plan.faults.len(),
+            |plan, keep| retain(&mut plan.faults, keep),
+        );
+    }
+
+    fn drop_clients(&mut self) {
+        self.drop_parts(
+            |plan| plan.clients.len(),
+            |plan, keep| retain(&mut plan.clients, keep),
+        );
+    }
+
+    fn drop_sends(&mut self) {
+        let of = |plan: &mut Plan, keep: &dyn Fn(usize) -> bool| {
+            let mut index = 0;
+            for client in &mut plan.clients {
+                if let Script::Produce { sends, .. } = &mut client.script {
+                    sends.retain(|_| {
+                        index += 1;
+                        keep(index - 1)
+                    });
+                }
+            }
+        };
+        self.drop_parts(sends_of, of);
+    }
+
+    /// Delta debugging: halves, quarters and so on are left out while the rest still fails.
+    fn drop_parts(
+        &mut self,
+        count: impl Fn(&Plan) -> usize,
+        retain: impl Fn(&mut Plan, &dyn Fn(usize) -> bool),
+    ) {
+        let mut chunk = count(&self.best);
+        while chunk > 0 {
+            let mut from = 0;
+            while from < count(&self.best) {
+                let mut plan = self.best.clone();
+                let upto = from + chunk;
+                retain(&mut plan, &|index| index < from || upto <= index);
+                if !self.still(plan) {
+                    from = upto;
+                }
+            }
+            chunk /= 2;
+        }
+    }
+
+    /// Each consumer begins later, waits longer and rewinds less.
+    fn poll_less(&mut self) {
+        for index in 0..self.best.clients.len() {
+            for change in POLL_CHANGES {
+                let mut plan = self.best.clone();
+                let Script::Consume {
+                    from_ms,
+                    poll_ms,
+                    pause_ms,
+                    rewinds_ms,
+                    ..
+                } = &mut plan.clients[index].script
+                else {
+                    break;
+                };
+                match change {
+                    PollChange::NoRewind => rewinds_ms.clear(),
+                    PollChange::LongPoll => *poll_ms = (*poll_ms * 2).min(10_000),
+                    PollChange::LongPause => *pause_ms = (*pause_ms * 2).clamp(500, 20_000),
+                    PollChange::Late => *from_ms += 2_000,
+                }
+                while self.still(plan.clone()) && change == PollChange::Late {
+                    if let Script::Consume { from_ms, .. } = &mut plan.clients[index].script {
+                        *from_ms += 2_000;
+                    }
+                }
+            }
+        }
+    }
+
+    fn drop_topics(&mut self) {
+        let used: Vec<String> = self
+            .best
+            .clients
+            .iter()
+            .map(|client| topic_of(&client.script).to_owned())
+            .collect();
+        let mut plan = self.best.clone();
+        plan.topics.retain(|topic| used.contains(&topic.name));
+        self.still(plan);
+        for index in 0..self.best.topics.len() {
+            while self.best.topics[index].partitions > 1 {
+                let mut plan = self.best.clone();
+                plan.topics[index].partitions -= 1;
+                if !self.still(plan) {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn shorten(&mut self) {
+        let last_fault = self.best.faults.iter().map(|fault| fault.at_ms).max();
+        let floor = last_fault.unwrap_or(0) + 1;
+        for (numerator, denominator) in [(1, 4), (1, 2), (3, 4)] {
+            let mut plan = self.best.clone();
+            let shorter = plan.run.duration_ms * numerator / denominator;
+            plan.run.duration_ms = shorter.max(floor).min(plan.run.duration_ms);
+            if self.still(plan) {
+                break;
+            }
+        }
+    }
+
+    fn drop_settings(&mut self) {
+        for index in 0..self.best.nodes.len() {
+            let mut plan = self.best.clone();
+            plan.nodes[index].metadata_lag_max_ms = 0;
+            self.still(plan);
+        }
+        let names = self
+            .best
+            .nodes
+            .iter()
+            .flat_map(|node| node.config.keys().cloned());
+        let names: std::collections::BTreeSet<String> = names.collect();
+        for name in names.iter().filter(|name| *name != "process.roles") {
+            let mut plan = self.best.clone();
+            for node in &mut plan.nodes {
+                node.config.remove(name);
+            }
+            self.still(plan);
+        }
+        for index in 0..self.best.clients.len() {
+            for name in self.best.clients[index].config.clone().into_keys() {
+                let mut plan = self.best.clone();
+                plan.clients[index].config.remove(&name);
+                self.still(plan);
+            }
+        }
+    }
+
+    /// The last node goes where replicas still fit.
+    fn drop_nodes(&mut self) {
+        let replicas = self
+            .best
+            .topics
+            .iter()
+            .map(|topic| topic.replication_factor);
+        let least = usize::try_from(replicas.max().unwrap_or(1)).unwrap_or(1);
+        while self.best.nodes.len() > least {
+            let mut plan = self.best.clone();
+            plan.nodes.pop();
+            if !self.still(plan) {
+                break;
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PollChange {
+    NoRewind,
+    LongPoll,
+    LongPause,
+    Late,
+}
+
+const POLL_CHANGES: [PollChange; 4] = [
+    PollChange::NoRewind,
+    PollChange::LongPoll,
+    PollChange::LongPause,
+    PollChange::Late,
+];
+
+fn retain<T>(items: &mut Vec<T>, keep: &dyn Fn(usize) -> bool) {
+    let mut index = 0;
+    items.retain(|_| {
+        index += 1;
+        keep(index - 1)
+    });
+}
+
+fn topic_of(script: &Script) -> &str {
+    match script {
+        Script::Produce { topic, .. } | Script::Consume { topic, .. } => topic,
+    }
+}
+
+fn sends_of(plan: &Plan) -> usize {
+    let sends = plan.clients.iter().map(|client| match &client.script {
+        Script::Produce { sends, .. } => sends.len(),
+        Script::Consume { .. } => 0,
+    });
+    sends.sum()
+}
+
+/// The size of a plan: each fault instance and each send, poll or commit. Set-up and the final scan
+/// do not count. How many polls there are, only a run can say.
+#[must_use]
+pub fn items(plan: &Plan, end: Option<&RunEnd>) -> usize {
+    let consumers: Vec<u32> = (1..)
+        .zip(&plan.clients)
+        .filter(|(_, client)| matches!(client.script, Script::Consume { .. }))
+        .map(|(actor, _)| actor)
+        .collect();
+    let polls = end.map_or(0, |end| {
+        let is_poll =
+            |body: &Body| matches!(body, Body::I { a, op: Op::Poll, .. } if consumers.contains(a));
+        end.lines.iter().filter(|line| is_poll(&line.b)).count()
+    });
+    plan.faults.len() + sends_of(plan) + polls
+}

@@ -1,5 +1,6 @@
 //! The page that a failing seed prints, and the files that it leaves.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -155,8 +156,7 @@ pub fn summary(plan: &Plan) -> String {
         counted(plan.nodes.len(), "node"),
         counted(usize::try_from(partitions).unwrap_or(0), "partition"),
     ];
-    if producers > 0 {
-        let each = records / producers;
+    if let Some(each) = records.checked_div(producers) {
         parts.push(format!(
             "{} x {}",
             counted(producers, "producer"),
@@ -166,7 +166,7 @@ pub fn summary(plan: &Plan) -> String {
     if consumers > 0 {
         parts.push(counted(consumers, "consumer"));
     }
-    let mut kinds = std::collections::BTreeMap::<&str, usize>::new();
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     for fault in &plan.faults {
         *kinds.entry(fault.fault.kind()).or_default() += 1;
     }
@@ -205,7 +205,7 @@ pub fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -70,7 +70,9 @@ impl Itinerary {
     fn engines(&self, seed: u64) -> Vec<EngineKind> {
         match self.engine {
             Some(engine) => vec![engine],
-            None if seed % TURMOIL_EVERY == 0 => vec![EngineKind::Event, EngineKind::Turmoil],
+            None if seed.is_multiple_of(TURMOIL_EVERY) => {
+                vec![EngineKind::Event, EngineKind::Turmoil]
+            }
             None => vec![EngineKind::Event],
         }
     }

@@ -230,22 +230,32 @@ impl Common {
         self.engine.map_or(EngineKind::Event, EngineKind::from)
     }
 
+    /// The plan in a plan or seed file.
+    fn stored(&self, path: &Path) -> Result<Option<Stored>, String> {
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let Some(mut stored) = read_stored(path)? else {
+            return Ok(None);
+        };
+        if !self.settings.is_empty() {
+            return Err("--set does not go with a plan: every choice is made".to_owned());
+        }
+        if let Some(engine) = self.engine {
+            stored.engine = engine.into();
+        }
+        if let Some(bug) = self.bug()? {
+            stored.plan.bug = Some(bug.id().to_owned());
+        }
+        Ok(Some(stored))
+    }
+
     /// The plan that is meant, and the case it was drawn from if it was.
     fn subject(&self, args: &Subject) -> Result<(Stored, Option<Case>), String> {
-        let path = Path::new(&args.subject);
-        if args.seed.is_none() && path.is_file() {
-            if let Some(mut stored) = read_stored(path)? {
-                if !self.settings.is_empty() {
-                    return Err("--set does not go with a plan: every choice is made".to_owned());
-                }
-                if let Some(engine) = self.engine {
-                    stored.engine = engine.into();
-                }
-                if let Some(bug) = self.bug()? {
-                    stored.plan.bug = Some(bug.id().to_owned());
-                }
-                return Ok((stored, None));
-            }
+        if args.seed.is_none()
+            && let Some(stored) = self.stored(Path::new(&args.subject))?
+        {
+            return Ok((stored, None));
         }
         let seed = args
             .seed

@@ -72,6 +72,8 @@ pub(super) struct Harness {
     pub(super) producer_id: bool,
     /// Requests that nobody answered yet, oldest first.
     pub(super) sent: VecDeque<Sent>,
+    /// Requests whose connection is gone: a broker may still execute them.
+    pub(super) abandoned: VecDeque<Sent>,
     /// What the application heard.
     pub(super) events: Vec<Event>,
     /// Rare states reached.
@@ -102,6 +104,7 @@ impl Harness {
             leaders: vec![(1, 1); partitions],
             producer_id: true,
             sent: VecDeque::new(),
+            abandoned: VecDeque::new(),
             events: Vec::new(),
             probes: Vec::new(),
         };
@@ -154,9 +157,8 @@ impl Harness {
     pub(super) fn cut(&mut self, node: i32) {
         let cut = |(&conn, &to): (&ConnectionId, &NodeId)| (to == NodeId(node)).then_some(conn);
         let conns: Vec<ConnectionId> = self.connections.iter().filter_map(cut).collect();
-        self.sent.retain(|sent| !conns.contains(&sent.conn));
         for conn in conns {
-            self.connections.remove(&conn);
+            self.abandon(conn);
             self.step(Input::Closed { conn });
         }
     }
@@ -164,6 +166,15 @@ impl Harness {
     /// The events since the last call.
     pub(super) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
+    }
+
+    fn abandon(&mut self, conn: ConnectionId) {
+        self.connections.remove(&conn);
+        let sent = std::mem::take(&mut self.sent);
+        let (abandoned, kept) = sent.into_iter().partition(|sent| sent.conn == conn);
+        self.sent = kept;
+        let mut abandoned: VecDeque<Sent> = abandoned;
+        self.abandoned.append(&mut abandoned);
     }
 
     fn clock(&mut self, mono_ms: u64) {
@@ -183,10 +194,7 @@ impl Harness {
                 body,
                 ..
             } => self.on_send(conn, correlation_id, *body),
-            Effect::Close { conn } => {
-                self.connections.remove(&conn);
-                self.sent.retain(|sent| sent.conn != conn);
-            }
+            Effect::Close { conn } => self.abandon(conn),
             Effect::Arm { timer, window_ms } => {
                 self.timers
                     .insert(timer, self.now.mono_ms + window_ms.end());

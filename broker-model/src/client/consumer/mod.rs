@@ -6,6 +6,8 @@
 
 mod completed_fetch;
 mod fetcher;
+#[cfg(test)]
+mod fuzz;
 mod lookups;
 mod positions;
 mod session;

@@ -7,6 +7,8 @@
 mod accumulator;
 mod answer;
 mod batch;
+#[cfg(test)]
+mod fuzz;
 mod partitioner;
 mod sender;
 #[cfg(test)]
@@ -97,6 +99,7 @@ impl Producer {
 
     /// One thing that happened.
     pub(super) fn step(&mut self, now: Now, input: Input, effects: &mut Effects) {
+        self.sender.expire(now, effects);
         match input {
             Input::Command(command) => self.on_command(now, command, effects),
             Input::Fired(Timer::ProducerSender) => self.alarm.fired(),

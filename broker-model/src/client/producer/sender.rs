@@ -2,10 +2,15 @@
 //!
 //! Mirrors Kafka's `Sender`: drains the accumulator node by node, keeps
 //! `max.in.flight.requests.per.connection`, retries with back-off, expires what passed
-//! `delivery.timeout.ms`, and asks for the producer id. Unlike Kafka's it expires batches also
-//! while it waits for the producer id, so that every send ends in time.
+//! `delivery.timeout.ms`, and asks for the producer id.
+//!
+//! It differs from Kafka's in when batches expire: also while it waits for the producer id, so that
+//! every send ends in time; and always before an answer that comes too late is looked at. Kafka
+//! looks at in-flight batches only up to the first that is not expired, so an answer may find an
+//! expired batch behind it, fail it, and bump the epoch while younger batches are unanswered.
+//! They may be in the log and would be written again.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
@@ -41,7 +46,7 @@ pub(super) struct Sender {
     requests: BTreeMap<u64, Vec<BatchId>>,
     next_request: u64,
     /// Batches in flight by partition, in the order in which they were drained.
-    in_flight: BTreeMap<TopicIdPartition, VecDeque<BatchId>>,
+    in_flight: BTreeMap<TopicIdPartition, Vec<BatchId>>,
     init: InitProducerId,
 }
 
@@ -79,9 +84,8 @@ impl Sender {
         self.txn.as_ref().and_then(TransactionManager::fatal_error)
     }
 
-    /// Everything that time and answers made due, but sending (`runOnce`).
+    /// Everything that answers made due, but sending (`runOnce`).
     pub(super) fn tend(&mut self, now: Now, cluster: &mut Cluster, effects: &mut Effects) {
-        self.expire(now, effects);
         if let Some(error) = self.fatal_error() {
             return self.abort(error, effects);
         }
@@ -124,9 +128,9 @@ impl Sender {
     pub(super) fn arm(&self, now: Now, alarm: &mut Alarm, effects: &mut Effects) {
         let queued = self.accumulator.next_deadline_ms(now);
         let delivery_timeout_ms = self.config.delivery_timeout_ms;
-        let in_flight = self.in_flight.values().filter_map(|batches| {
-            let first = self.accumulator.batches.get(*batches.front()?);
-            Some(first.created_ms + delivery_timeout_ms)
+        let in_flight = self.in_flight.values().flatten().map(|&id| {
+            let batch = self.accumulator.batches.get(id);
+            batch.created_ms + delivery_timeout_ms
         });
         let init = match (&self.txn, self.init) {
             (Some(txn), InitProducerId::NotBefore { ms, .. })
@@ -229,7 +233,7 @@ impl Sender {
 
     fn complete(&mut self, id: BatchId, base_offset: Offset, effects: &mut Effects) {
         if let Some(txn) = &mut self.txn {
-            txn.on_completed(id, base_offset, &self.accumulator.batches);
+            txn.on_completed(id, &self.accumulator.batches);
         }
         let batch = self.accumulator.batches.get_mut(id);
         if !batch.done {
@@ -301,21 +305,21 @@ impl Sender {
     }
 
     /// Gives up what passed `delivery.timeout.ms`, queued or in flight.
-    fn expire(&mut self, now: Now, effects: &mut Effects) {
+    pub(super) fn expire(&mut self, now: Now, effects: &mut Effects) {
         for id in self.accumulator.take_expired(now) {
             self.fail_expired(id, effects);
             self.accumulator.deallocate(id);
         }
         let mut expired = Vec::new();
-        for batches in self.in_flight.values_mut() {
-            while let Some(&first) = batches.front() {
-                let batch = self.accumulator.batches.get(first);
-                if !batch.is_expired(now, self.config.delivery_timeout_ms) {
-                    break;
+        let (batches, timeout_ms) = (&self.accumulator.batches, self.config.delivery_timeout_ms);
+        for in_flight in self.in_flight.values_mut() {
+            in_flight.retain(|&id| {
+                let keep = !batches.get(id).is_expired(now, timeout_ms);
+                if !keep {
+                    expired.push(id);
                 }
-                batches.pop_front();
-                expired.push(first);
-            }
+                keep
+            });
         }
         for id in expired {
             self.fail_expired(id, effects);
@@ -401,7 +405,7 @@ impl Sender {
             if self.keeps_order() {
                 self.accumulator.mute(partition, true);
             }
-            self.in_flight.entry(partition).or_default().push_back(id);
+            self.in_flight.entry(partition).or_default().push(id);
         }
         let timeout_ms = self.config.request_timeout_ms;
         let request = ProduceRequest::default()

@@ -43,7 +43,6 @@ struct Entry {
     identity: Option<Identity>,
     next: Sequence,
     last_acked: Option<Sequence>,
-    last_acked_offset: Offset,
     /// Drained and neither acknowledged nor failed, by sequence.
     in_flight: BTreeMap<Numbered, BatchId>,
 }
@@ -54,7 +53,6 @@ impl Entry {
             identity: None,
             next: Sequence(0),
             last_acked: None,
-            last_acked_offset: Offset::UNKNOWN,
             in_flight: BTreeMap::new(),
         }
     }
@@ -250,18 +248,15 @@ impl TransactionManager {
         }
     }
 
-    /// A batch was acknowledged, also one that had expired before (`handleCompletedBatch`).
-    pub(super) fn on_completed(&mut self, id: BatchId, base_offset: Offset, batches: &Batches) {
+    /// A batch was acknowledged, also one that had expired before (`handleCompletedBatch`). What
+    /// it says about sequences holds for its own epoch; Kafka takes it for the partition's.
+    pub(super) fn on_completed(&mut self, id: BatchId, batches: &Batches) {
         let batch = batches.get(id);
-        if let (Some(entry), Some(last)) = (
-            self.partitions.get_mut(&batch.partition),
-            batch.last_sequence(),
-        ) {
-            entry.last_acked = entry.last_acked.max(Some(last));
-            if base_offset != Offset::UNKNOWN {
-                let last_offset = base_offset + i64::from(batch.record_count() - 1);
-                entry.last_acked_offset = entry.last_acked_offset.max(last_offset);
-            }
+        let identity = batch.numbered.map(|numbered| numbered.identity);
+        if let Some(entry) = self.partitions.get_mut(&batch.partition)
+            && entry.identity == identity
+        {
+            entry.last_acked = entry.last_acked.max(batch.last_sequence());
         }
         self.untrack(batch.partition, batch.numbered, id);
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use kafka_protocol::messages::{ApiVersionsRequest, RequestKind, ResponseKind};
+use kafka_protocol::messages::{RequestKind, ResponseKind};
 
 use super::disk::MemoryDisk;
 use super::judge::Judge;
@@ -18,8 +18,7 @@ use crate::note::RaftRole;
 use crate::probe::Probe;
 use crate::raft::{RaftClient, RaftEvent};
 use crate::timer::Timer;
-use crate::types::{ConnectionId, FlushId, LeaderEpoch, Listener, NodeId, Now, Offset, StrBytes};
-use crate::wire::versions::{self, FinalizedFeatures};
+use crate::types::{ConnectionId, FlushId, LeaderEpoch, NodeId, Now, Offset, StrBytes};
 
 /// Voters n1, n2, … and observers, on one clock.
 pub(super) struct Cluster {
@@ -28,64 +27,67 @@ pub(super) struct Cluster {
     pub(super) now_ms: u64,
     /// Requests and replies so far.
     pub(super) messages: u64,
-    rng: Rng,
+    pub(super) rng: Rng,
     bug: Option<Bug>,
     voters: i32,
-    hosts: BTreeMap<NodeId, Host>,
+    pub(super) hosts: BTreeMap<NodeId, Host>,
     queue: BTreeMap<(u64, u64), Event>,
-    ordered: u64,
+    pub(super) ordered: u64,
     /// Connections by (who opened it, its id there).
-    links: BTreeMap<(NodeId, u32, ConnectionId), Link>,
+    pub(super) links: BTreeMap<LinkId, Link>,
     /// One way each.
-    cuts: BTreeSet<(NodeId, NodeId)>,
+    pub(super) cuts: BTreeSet<(NodeId, NodeId)>,
     /// Most of a message's and a flush's time, in milliseconds.
     pub(super) latency_max_ms: u64,
     pub(super) flush_max_ms: u64,
 }
 
-struct Host {
-    disk: MemoryDisk,
-    incarnation: u32,
-    process: Option<Process>,
+/// A connection by who opened it, in which incarnation, and its id there.
+pub(super) type LinkId = (NodeId, u32, ConnectionId);
+
+pub(super) struct Host {
+    pub(super) disk: MemoryDisk,
+    pub(super) incarnation: u32,
+    pub(super) process: Option<Process>,
 }
 
-struct Process {
-    raft: RaftClient,
+pub(super) struct Process {
+    pub(super) raft: RaftClient,
     network: Network,
     ids: IdSource,
-    timers: BTreeMap<Timer, u64>,
-    inbound: BTreeMap<ConnectionId, Inbound>,
+    pub(super) timers: BTreeMap<Timer, u64>,
+    pub(super) inbound: BTreeMap<ConnectionId, Inbound>,
     claimed: Option<LeaderEpoch>,
 }
 
 /// A connection on the side that accepted it: one request at a time.
-struct Inbound {
-    link: (NodeId, u32, ConnectionId),
-    busy: bool,
-    waiting: VecDeque<(RequestHeader, RequestKind)>,
+pub(super) struct Inbound {
+    pub(super) link: LinkId,
+    pub(super) busy: bool,
+    pub(super) waiting: VecDeque<(RequestHeader, RequestKind)>,
 }
 
-struct Link {
-    to: NodeId,
-    accepted: ConnectionId,
+pub(super) struct Link {
+    pub(super) to: NodeId,
+    pub(super) accepted: ConnectionId,
     /// A message was lost: nothing comes through any more.
-    dead: bool,
+    pub(super) dead: bool,
     /// Nothing overtakes: the earliest time of the next delivery, each way.
-    next_ms: [u64; 2],
+    pub(super) next_ms: [u64; 2],
 }
 
-enum Event {
+pub(super) enum Event {
     Timer(NodeId, u32, Timer, u64),
     Flushed(NodeId, u32, File, usize, FlushId),
-    Opened((NodeId, u32, ConnectionId), NodeId),
-    Request((NodeId, u32, ConnectionId), RequestHeader, Box<RequestKind>),
-    Response((NodeId, u32, ConnectionId), i32, Box<ResponseKind>),
+    Opened(LinkId, NodeId),
+    Request(LinkId, RequestHeader, Box<RequestKind>),
+    Response(LinkId, i32, Box<ResponseKind>),
     /// The other side closed, or died.
-    Closed((NodeId, u32, ConnectionId), Side),
+    Closed(LinkId, Side),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     Opener,
     Acceptor,
 }
@@ -270,193 +272,13 @@ impl Cluster {
         true
     }
 
-    fn schedule(&mut self, in_ms: u64, event: Event) {
+    pub(super) fn schedule(&mut self, in_ms: u64, event: Event) {
         self.ordered += 1;
         self.queue
             .insert((self.now_ms + in_ms, self.ordered), event);
     }
 
-    fn deliver(&mut self, event: Event) {
-        match event {
-            Event::Timer(id, incarnation, timer, n) => {
-                let Some(process) = self.process(id, incarnation) else {
-                    return;
-                };
-                if process.timers.get(&timer) != Some(&n) {
-                    return;
-                }
-                process.timers.remove(&timer);
-                if let Timer::Network(channel) = timer {
-                    self.network(id, |network, now, effects| {
-                        network.on_timer(now, channel, effects)
-                    });
-                } else {
-                    self.step(id, |raft, cx| raft.on_timer(cx, timer));
-                }
-            }
-            Event::Flushed(id, incarnation, file, writes, flush) => {
-                if self.process(id, incarnation).is_some() {
-                    let host = self.hosts.get_mut(&id).expect("a node of the cluster");
-                    host.disk.flush_to(file, writes);
-                    self.step(id, |raft, cx| raft.on_flushed(cx, flush, Ok(())));
-                }
-            }
-            Event::Opened(link, to) => self.deliver_open(link, to),
-            Event::Request(link, header, body) => self.deliver_request(link, header, *body),
-            Event::Response(link, correlation_id, body) => {
-                let (id, incarnation, conn) = link;
-                if self.passes(link, Side::Opener) && self.process(id, incarnation).is_some() {
-                    self.network(id, |network, now, effects| {
-                        let event = network.on_response(now, conn, correlation_id, body, effects);
-                        event.into_iter().collect()
-                    });
-                }
-            }
-            Event::Closed(link, side) => self.deliver_close(link, side),
-        }
-    }
-
-    fn deliver_open(&mut self, link: (NodeId, u32, ConnectionId), to: NodeId) {
-        let (id, incarnation, conn) = link;
-        if self.cuts.contains(&(id, to)) || self.cuts.contains(&(to, id)) {
-            return;
-        }
-        if self.process(id, incarnation).is_none() {
-            return;
-        }
-        self.ordered += 1;
-        let accepted = ConnectionId(self.ordered);
-        let Some(process) = self
-            .hosts
-            .get_mut(&to)
-            .and_then(|host| host.process.as_mut())
-        else {
-            return self.network(id, |network, now, effects| {
-                network.on_closed(now, conn, effects)
-            });
-        };
-        let inbound = Inbound {
-            link,
-            busy: false,
-            waiting: VecDeque::new(),
-        };
-        process.inbound.insert(accepted, inbound);
-        let state = Link {
-            to,
-            accepted,
-            dead: false,
-            next_ms: [0; 2],
-        };
-        self.links.insert(link, state);
-        self.network(id, |network, now, effects| {
-            network.on_opened(now, conn, Listener::Controller, effects);
-            Vec::new()
-        });
-    }
-
-    fn deliver_request(
-        &mut self,
-        link: (NodeId, u32, ConnectionId),
-        header: RequestHeader,
-        body: RequestKind,
-    ) {
-        if !self.passes(link, Side::Acceptor) {
-            return;
-        }
-        let (to, accepted) = (self.links[&link].to, self.links[&link].accepted);
-        let process = self
-            .hosts
-            .get_mut(&to)
-            .and_then(|host| host.process.as_mut());
-        let Some(inbound) = process.and_then(|process| process.inbound.get_mut(&accepted)) else {
-            return;
-        };
-        inbound.waiting.push_back((header, body));
-        self.next_request(to, accepted);
-    }
-
-    /// Hands over the next request of a connection that is not busy.
-    fn next_request(&mut self, id: NodeId, conn: ConnectionId) {
-        let process = self
-            .hosts
-            .get_mut(&id)
-            .and_then(|host| host.process.as_mut());
-        let Some(inbound) = process.and_then(|process| process.inbound.get_mut(&conn)) else {
-            return;
-        };
-        if inbound.busy {
-            return;
-        }
-        let Some((header, body)) = inbound.waiting.pop_front() else {
-            return;
-        };
-        inbound.busy = true;
-        if matches!(body, RequestKind::ApiVersions(_)) {
-            let features = FinalizedFeatures {
-                levels: BTreeMap::new(),
-                epoch: -1,
-            };
-            let request = ApiVersionsRequest::default();
-            let listener = Listener::Controller;
-            let answer = versions::api_versions_response(listener, 2, &request, &[], &features);
-            let body = Box::new(ResponseKind::ApiVersions(answer));
-            let effect = Effect::Reply {
-                conn,
-                correlation_id: header.correlation_id,
-                body,
-            };
-            self.carry_out(id, effect);
-        } else {
-            self.step(id, |raft, cx| raft.on_request(cx, conn, &header, body));
-        }
-    }
-
-    fn deliver_close(&mut self, link: (NodeId, u32, ConnectionId), side: Side) {
-        let (id, incarnation, conn) = link;
-        let Some(state) = self.links.remove(&link) else {
-            return;
-        };
-        match side {
-            Side::Opener if self.process(id, incarnation).is_some() => {
-                self.network(id, |network, now, effects| {
-                    network.on_closed(now, conn, effects)
-                });
-            }
-            Side::Opener => {}
-            Side::Acceptor => {
-                let process = self
-                    .hosts
-                    .get_mut(&state.to)
-                    .and_then(|host| host.process.as_mut());
-                let Some(process) = process else { return };
-                if process.inbound.remove(&state.accepted).is_some() {
-                    process.raft.on_closed(state.accepted);
-                }
-            }
-        }
-    }
-
-    /// Whether a message on that connection arrives; if not, none will any more.
-    fn passes(&mut self, link: (NodeId, u32, ConnectionId), side: Side) -> bool {
-        let Some(state) = self.links.get_mut(&link) else {
-            return false;
-        };
-        let way = match side {
-            Side::Acceptor => (link.0, state.to),
-            Side::Opener => (state.to, link.0),
-        };
-        state.dead |= self.cuts.contains(&way);
-        !state.dead
-    }
-
-    fn tell_closed(&mut self, link: (NodeId, u32, ConnectionId), side: Side) {
-        if self.passes(link, side) {
-            let ms = self.rng.range(0, self.latency_max_ms);
-            self.schedule(ms, Event::Closed(link, side));
-        }
-    }
-
-    fn process(&mut self, id: NodeId, incarnation: u32) -> Option<&mut Process> {
+    pub(super) fn process(&mut self, id: NodeId, incarnation: u32) -> Option<&mut Process> {
         let host = self.hosts.get_mut(&id)?;
         (host.incarnation == incarnation)
             .then_some(host.process.as_mut())
@@ -471,7 +293,7 @@ impl Cluster {
     }
 
     /// One input of a node's network, and of its raft client what follows from it.
-    fn network(
+    pub(super) fn network(
         &mut self,
         id: NodeId,
         input: impl FnOnce(&mut Network, Now, &mut Effects) -> Vec<NetworkEvent>,
@@ -486,7 +308,11 @@ impl Cluster {
         });
     }
 
-    fn step(&mut self, id: NodeId, input: impl FnOnce(&mut RaftClient, &mut Context<'_>)) {
+    pub(super) fn step(
+        &mut self,
+        id: NodeId,
+        input: impl FnOnce(&mut RaftClient, &mut Context<'_>),
+    ) {
         let now = self.now();
         let host = self.hosts.get_mut(&id).expect("a node of the cluster");
         let process = host.process.as_mut().expect("only running nodes step");
@@ -517,7 +343,7 @@ impl Cluster {
         }
     }
 
-    fn carry_out(&mut self, id: NodeId, effect: Effect) {
+    pub(super) fn carry_out(&mut self, id: NodeId, effect: Effect) {
         let host = self.hosts.get_mut(&id).expect("a node of the cluster");
         let incarnation = host.incarnation;
         let verdict = self.judge.on_effect(id, &effect, &host.disk);
@@ -581,31 +407,5 @@ impl Cluster {
             Effect::Halt => panic!("{id} halts"),
             Effect::Done { .. } | Effect::Note(_) | Effect::Event(_) => {}
         }
-    }
-
-    /// A node closes a connection of either direction.
-    fn close(&mut self, id: NodeId, conn: ConnectionId) {
-        let host = self.hosts.get_mut(&id).expect("a node of the cluster");
-        if conn.is_outbound() {
-            let link = (id, host.incarnation, conn);
-            self.tell_closed(link, Side::Acceptor);
-        } else {
-            let process = host.process.as_mut().expect("it just stepped");
-            if let Some(inbound) = process.inbound.remove(&conn) {
-                self.tell_closed(inbound.link, Side::Opener);
-            }
-        }
-    }
-
-    /// How long the next message of a connection takes, so that it overtakes none.
-    fn in_order(&mut self, link: (NodeId, u32, ConnectionId), way: usize) -> u64 {
-        self.messages += 1;
-        let ms = self.rng.range(0, self.latency_max_ms);
-        let Some(state) = self.links.get_mut(&link) else {
-            return ms;
-        };
-        let at_ms = (self.now_ms + ms).max(state.next_ms[way]);
-        state.next_ms[way] = at_ms;
-        at_ms - self.now_ms
     }
 }

@@ -6,6 +6,7 @@ mod judge;
 mod replica;
 mod schedules;
 mod stories;
+mod wires;
 
 use crate::node::Voter;
 use crate::raft::{RaftConfig, RaftTimeouts};

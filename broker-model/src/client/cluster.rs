@@ -95,17 +95,17 @@ impl Cluster {
                     .network
                     .on_response(now, conn, correlation_id, body, effects);
                 if let Some(event) = event {
-                    self.on_network(now, event, happened);
+                    self.on_network(now, event, happened, effects);
                 }
             }
             Input::Closed { conn } => {
                 for event in self.network.on_closed(now, conn, effects) {
-                    self.on_network(now, event, happened);
+                    self.on_network(now, event, happened, effects);
                 }
             }
             Input::Fired(Timer::Network(channel)) => {
                 for event in self.network.on_timer(now, channel, effects) {
-                    self.on_network(now, event, happened);
+                    self.on_network(now, event, happened, effects);
                 }
             }
             Input::Fired(Timer::ClientMetadata) => self.alarm.fired(),
@@ -199,10 +199,16 @@ impl Cluster {
         self.alarm.cancel(effects);
     }
 
-    fn on_network(&mut self, now: Now, event: NetworkEvent, happened: &mut Vec<Happened>) {
+    fn on_network(
+        &mut self,
+        now: Now,
+        event: NetworkEvent,
+        happened: &mut Vec<Happened>,
+        effects: &mut Effects,
+    ) {
         match event {
             NetworkEvent::Completed(completion) => match Purpose::of(completion.token).0 {
-                Purpose::Metadata => self.on_metadata(now, completion, happened),
+                Purpose::Metadata => self.on_metadata(now, completion, happened, effects),
                 Purpose::InitProducerId
                 | Purpose::Produce
                 | Purpose::Fetch
@@ -219,7 +225,13 @@ impl Cluster {
         }
     }
 
-    fn on_metadata(&mut self, now: Now, completion: Completion, happened: &mut Vec<Happened>) {
+    fn on_metadata(
+        &mut self,
+        now: Now,
+        completion: Completion,
+        happened: &mut Vec<Happened>,
+        effects: &mut Effects,
+    ) {
         self.updating = false;
         let Ok(body) = completion.result else {
             return self.metadata.on_failure(now, &mut self.ids);
@@ -228,6 +240,22 @@ impl Cluster {
             return self.metadata.on_failure(now, &mut self.ids);
         };
         self.metadata.on_response(now, response, &mut self.ids);
+        let leads_elsewhere = |(node, endpoint): (NodeId, &Endpoint)| {
+            let channel = Channel::Broker(node);
+            let to = self.network.leads_to(channel);
+            to.is_some_and(|to| to != endpoint).then_some(channel)
+        };
+        let moved: Vec<Channel> = self
+            .metadata
+            .brokers()
+            .filter_map(leads_elsewhere)
+            .collect();
+        for channel in moved {
+            // What was in flight there ends now; the next connection is made to the new place.
+            for event in self.network.close(channel, effects) {
+                self.on_network(now, event, happened, effects);
+            }
+        }
         happened.push(Happened::MetadataUpdated);
     }
 

@@ -211,9 +211,9 @@ impl Metadata {
         true
     }
 
-    /// Adds or moves a broker that an answer named (`NodeEndpoints`, KIP-951).
-    pub(super) fn update_broker(&mut self, node: NodeId, endpoint: Endpoint) {
-        self.brokers.insert(node, endpoint);
+    /// Adds a broker that an answer named (`NodeEndpoints`, KIP-951).
+    pub(super) fn add_broker(&mut self, node: NodeId, endpoint: Endpoint) {
+        self.brokers.entry(node).or_insert(endpoint);
     }
 
     /// A broker spoke of this leader epoch: an older cached leader is outdated

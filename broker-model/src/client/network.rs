@@ -149,6 +149,12 @@ impl Network {
             .map_or(0, |link| link.queue.len() + link.in_flight.len())
     }
 
+    /// Where the channel was last pointed.
+    #[must_use]
+    pub fn leads_to(&self, channel: Channel) -> Option<&Endpoint> {
+        self.links.get(&channel).map(|link| &link.to)
+    }
+
     /// How far the channel is from being able to send.
     #[must_use]
     pub fn readiness(&self, channel: Channel) -> Readiness {

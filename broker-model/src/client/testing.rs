@@ -62,6 +62,8 @@ pub(super) struct Harness {
     inputs: VecDeque<Input>,
     timers: BTreeMap<Timer, u64>,
     connections: BTreeMap<ConnectionId, NodeId>,
+    /// Broker n is to be reached at this port plus n.
+    pub(super) base_port: u16,
     /// Brokers that refuse connections.
     pub(super) down: Vec<NodeId>,
     /// Brokers on which everything disappears.
@@ -84,7 +86,7 @@ impl Harness {
     /// A started client of a cluster in which n1 leads `partitions` partitions in epoch 1.
     pub(super) fn new(kind: ClientKind, partitions: usize, bug: Option<Bug>) -> Harness {
         let client = Client::new(ClientConfig {
-            bootstrap: (1..=3).map(|node| endpoint(NodeId(node))).collect(),
+            bootstrap: (1..=3).map(|node| endpoint(BASE_PORT, node)).collect(),
             client_id: StrBytes::from_static_str("c"),
             kind,
             bug,
@@ -99,6 +101,7 @@ impl Harness {
             inputs: VecDeque::new(),
             timers: BTreeMap::new(),
             connections: BTreeMap::new(),
+            base_port: BASE_PORT,
             down: Vec::new(),
             silent: Vec::new(),
             leaders: vec![(1, 1); partitions],
@@ -209,7 +212,7 @@ impl Harness {
     }
 
     fn on_open(&mut self, conn: ConnectionId, to: &Endpoint) {
-        let node = NodeId(i32::from(to.port) - 9_000);
+        let node = NodeId(i32::from(to.port % 100));
         if self.silent.contains(&node) {
             return;
         }
@@ -253,7 +256,7 @@ impl Harness {
     }
 
     fn metadata(&self) -> MetadataResponse {
-        metadata_response(&self.leaders)
+        metadata_response(self.base_port, &self.leaders)
     }
 }
 
@@ -273,14 +276,14 @@ pub(super) fn metadata_of(topic: Uuid, partitions: usize) -> Metadata {
         mono_ms: 0,
         wall_ms: 0,
     };
-    let response = metadata_response(&vec![(1, 1); partitions]);
+    let response = metadata_response(BASE_PORT, &vec![(1, 1); partitions]);
     metadata.on_response(now, response, &mut IdSource::new(0));
     metadata
 }
 
-fn metadata_response(leaders: &[(i32, i32)]) -> MetadataResponse {
+fn metadata_response(base_port: u16, leaders: &[(i32, i32)]) -> MetadataResponse {
     let brokers = (1..=3).map(|id| {
-        let Endpoint { host, port } = endpoint(NodeId(id));
+        let Endpoint { host, port } = endpoint(base_port, id);
         MetadataResponseBroker::default()
             .with_node_id(BrokerId(id))
             .with_host(host)
@@ -305,10 +308,12 @@ fn metadata_response(leaders: &[(i32, i32)]) -> MetadataResponse {
         .with_topics(vec![topic])
 }
 
-fn endpoint(node: NodeId) -> Endpoint {
+const BASE_PORT: u16 = 9_000;
+
+fn endpoint(base_port: u16, node: i32) -> Endpoint {
     Endpoint {
         host: StrBytes::from_static_str("n"),
-        port: u16::try_from(9_000 + node.0).expect("small"),
+        port: base_port + u16::try_from(node).expect("small"),
     }
 }
 

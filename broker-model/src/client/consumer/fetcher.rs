@@ -188,7 +188,7 @@ impl Fetcher {
         for endpoint_of in &response.node_endpoints {
             let endpoint = endpoint(endpoint_of.host.clone(), endpoint_of.port);
             let node = NodeId(endpoint_of.node_id.0);
-            cluster.metadata.update_broker(node, endpoint);
+            cluster.metadata.add_broker(node, endpoint);
         }
         let parts = response.responses.into_iter();
         let parts = parts.flat_map(|topic| topic.partitions);

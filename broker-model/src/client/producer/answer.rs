@@ -137,7 +137,7 @@ fn take_over_leaders(
 ) {
     for node in &response.node_endpoints {
         let endpoint = endpoint(node.host.clone(), node.port);
-        metadata.update_broker(NodeId(node.node_id.0), endpoint);
+        metadata.add_broker(NodeId(node.node_id.0), endpoint);
     }
     for &partition in partitions {
         let Some(answer) = find(response, partition, metadata) else {

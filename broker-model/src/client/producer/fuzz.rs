@@ -27,9 +27,12 @@ struct Partition {
     /// Whether some records are never accepted. An idempotent producer of 4.2 bumps its epoch
     /// over such a record, and writes what is unanswered before it a second time.
     refuses_some: bool,
-    /// The producer's epoch and last five batches: (first, last sequence, base offset).
-    producer: Option<(i16, VecDeque<(i32, i32, i64)>)>,
+    /// The producer's epoch and last five batches.
+    producer: Option<(i16, VecDeque<Appended>)>,
 }
+
+/// First and last sequence of a batch, and its base offset.
+type Appended = (i32, i32, i64);
 
 impl Partition {
     /// The base offset, or why not.

@@ -413,6 +413,27 @@ fn a_leader_named_in_the_refusal_is_tried_at_once() {
 }
 
 #[test]
+fn a_broker_that_moved_is_reached_at_its_new_place() {
+    let mut producer = eager(&[]);
+    send(&mut producer, 1);
+    let old = producer.sent[0].conn;
+    producer.base_port = 9_500;
+    // An unknown topic makes the producer ask for metadata.
+    producer.command(Command::Send {
+        op: OpId(2),
+        topic: "other".to_owned().into(),
+        partition: None,
+        key: None,
+        value: Bytes::new(),
+    });
+    producer.advance(150);
+    let again = &producer.sent[0];
+    assert_eq!((again.node, again.conn == old), (NodeId(1), false));
+    accept(&mut producer, 0);
+    assert_eq!(acknowledged(&mut producer), [(1, 0, 2)]);
+}
+
+#[test]
 fn a_batch_that_is_too_large_goes_on_in_halves() {
     let mut producer = harness(&[("linger.ms", "10")]);
     for op in 1..=4 {

@@ -45,6 +45,12 @@ impl Judge {
         Self::with(World::new(setup), &[make])
     }
 
+    /// Committed offsets of a partition were lost with nobody to blame.
+    #[cfg(test)]
+    pub(super) fn destroy(&mut self, p: crate::history::P, from: i64, n: u64) {
+        self.world.clients.cut(p, from, n);
+    }
+
     fn with(world: World, checks: &[fn() -> Boxed]) -> Self {
         let checks: Vec<Boxed> = checks.iter().map(|make| make()).collect();
         let mut concerned = vec![Vec::new(); KINDS];

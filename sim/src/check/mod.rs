@@ -9,6 +9,7 @@
 //! [`Outcome::Exercised`] only where its premise arose from a recorded fact and was not trivially
 //! true, and [`Outcome::Excused`] where Kafka does not promise what the check demands.
 
+mod client;
 mod judge;
 mod kind;
 mod kraft;
@@ -89,7 +90,36 @@ pub const ALL: &[fn() -> Boxed] = &[
     make::<producer::uniqueness::Uniqueness>,
     make::<producer::state::ProducerState>,
     make::<producer::duplicate_answer::DuplicateAnswer>,
+    make::<client::committed_immutable::CommittedImmutable>,
+    make::<client::no_duplicates::NoDuplicates>,
+    make::<client::ack_offset::AckOffset>,
+    make::<client::realtime_order::RealtimeOrder>,
+    make::<client::in_order::InOrder>,
+    make::<client::future_read::FutureRead>,
+    make::<client::garbage::Garbage>,
+    make::<client::acked_complete::AckedComplete>,
+    make::<client::acked_partial::AckedPartial>,
+    make::<client::read_durable::ReadDurable>,
+    make::<client::failed_absent::FailedAbsent>,
+    make::<client::nonmonotonic::Nonmonotonic>,
+    make::<client::skip::Skip>,
+    make::<client::jump::Jump>,
 ];
 
 /// Those of [`ALL`] that need nothing but a client history.
-pub const BLACK_BOX: &[fn() -> Boxed] = &[];
+pub const BLACK_BOX: &[fn() -> Boxed] = &[
+    make::<client::committed_immutable::CommittedImmutable>,
+    make::<client::no_duplicates::NoDuplicates>,
+    make::<client::ack_offset::AckOffset>,
+    make::<client::realtime_order::RealtimeOrder>,
+    make::<client::in_order::InOrder>,
+    make::<client::future_read::FutureRead>,
+    make::<client::garbage::Garbage>,
+    make::<client::acked_complete::AckedComplete>,
+    make::<client::acked_partial::AckedPartial>,
+    make::<client::read_durable::ReadDurable>,
+    make::<client::failed_absent::FailedAbsent>,
+    make::<client::nonmonotonic::Nonmonotonic>,
+    make::<client::skip::Skip>,
+    make::<client::jump::Jump>,
+];

@@ -201,6 +201,13 @@ impl Case {
         })
     }
 
+    /// Committed offsets from that one on are lost with nobody to blame.
+    pub(super) fn destroys(mut self, from: i64) -> Self {
+        self.n += 1;
+        self.judge.destroy(0, from, self.n);
+        self
+    }
+
     /// A final consumer reads these records and reaches the end.
     pub(super) fn final_scan(self, end: i64, records: &[(i64, V)]) -> Self {
         let op = Op::ListOffsets {

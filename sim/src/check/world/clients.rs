@@ -233,7 +233,8 @@ impl Clients {
             .is_some_and(|part| part.cuts.iter().any(|cut| cut.from <= offset))
     }
 
-    pub(super) fn cut(&mut self, p: P, from: i64, n: u64) {
+    /// Committed offsets from that one on were lost with nobody to blame.
+    pub(in crate::check) fn cut(&mut self, p: P, from: i64, n: u64) {
         let part = self.part_mut(p);
         part.cuts.push(HistoryCut { from, n });
         part.seen.clear_from(from);

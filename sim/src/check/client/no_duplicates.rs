@@ -1,0 +1,152 @@
+//! A value is read at one offset of one partition. Jepsen: duplicate; KIP-98; bugs
+//! `kafka-5494-window-one`, `kafka-5494-no-rebuild`.
+//!
+//! Without idempotence a send that took more than one attempt may appear again in its partition; in
+//! two partitions never.
+
+use super::DESTROYED;
+use crate::check::world::clients::Sight;
+use crate::check::world::gates::number;
+use crate::check::{Check, Kind, Sink, Violation, World};
+use crate::observe::Observed;
+
+/// See the module.
+#[derive(Default)]
+pub(in crate::check) struct NoDuplicates;
+
+/// An excuse: nobody numbers the attempts of a producer that is not idempotent.
+const NOT_IDEMPOTENT: &str = "not idempotent and perhaps sent again";
+/// An excuse: what brokers forget they cannot recognize.
+const EXPIRED: &str = "the brokers may have forgotten the idle producer";
+
+impl Check for NoDuplicates {
+    fn name(&self) -> &'static str {
+        "no-duplicates/ORD-2"
+    }
+
+    fn wants(&self) -> &'static [Kind] {
+        &[Kind::Succeeded, Kind::Unknown]
+    }
+
+    fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
+        for sight in &world.moment.clients.sights {
+            match sight.place_before {
+                Some(place) if place == (sight.p, sight.off) => sink.exercised(),
+                Some(place) => twice(event, world, sight, place, sink),
+                None if world.clients.value(sight.value).att > 1 => sink.exercised(),
+                None => {}
+            }
+        }
+    }
+}
+
+fn twice(
+    event: &Observed<'_>,
+    world: &World,
+    sight: &Sight,
+    (p, off): (u32, i64),
+    sink: &mut Sink,
+) {
+    let clients = &world.clients;
+    let value = clients.value(sight.value);
+    if p == sight.p {
+        let idempotent = clients
+            .gates_of(value)
+            .is_some_and(|gates| gates.idempotent);
+        let expiration_ms = number(&clients.cfg, "producer.id.expiration.ms", 86_400_000);
+        let excuse = if clients.destroyed(p, off) || clients.destroyed(p, sight.off) {
+            Some(DESTROYED)
+        } else if !idempotent && value.att != 1 {
+            Some(NOT_IDEMPOTENT)
+        } else if expiration_ms * 1_000 < clients.now_us {
+            Some(EXPIRED)
+        } else {
+            None
+        };
+        if let Some(excuse) = excuse {
+            sink.excused(excuse);
+            return;
+        }
+    }
+    sink.fail(
+        Violation::new(format!("one value was read in two places: {:#x}", value.v))
+            .fact("sent", value.invoked_us, super::sent(world, value))
+            .fact(
+                "read",
+                value.seen_us,
+                format!("at {} offset {off}", clients.name(p)),
+            )
+            .fact(
+                "read again",
+                event.t_us,
+                format!("at {} offset {}", clients.name(sight.p), sight.off),
+            ),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::make;
+    use crate::check::testing::Case;
+    use crate::history::{PollPart, Role};
+
+    fn case(cfg: &[(&str, &str)]) -> Case {
+        Case::of(make::<NoDuplicates>)
+            .part()
+            .actor(1, Role::Producer, cfg)
+            .actor(10, Role::Consumer, &[])
+            .sends(1, 100)
+    }
+
+    const PLAIN: (&str, &str) = ("enable.idempotence", "false");
+
+    #[test]
+    fn a_value_at_two_offsets_is_found() {
+        case(&[])
+            .acked_after(1, 100, 5, 2)
+            .polls(10, 5, &[(5, 100), (6, 100)])
+            .end()
+            .fails("read in two places");
+        case(&[PLAIN])
+            .acked(1, 100, 5)
+            .polls(10, 5, &[(5, 100), (6, 100)])
+            .end()
+            .fails("1 attempts");
+    }
+
+    #[test]
+    fn a_value_in_two_partitions_is_found() {
+        let elsewhere = PollPart {
+            p: 1,
+            from: 3,
+            to: 4,
+            rs: vec![(3, 100)],
+            ..PollPart::default()
+        };
+        case(&[PLAIN])
+            .acked_after(1, 100, 5, 2)
+            .polls(10, 5, &[(5, 100)])
+            .polls_part(10, elsewhere)
+            .end()
+            .fails("read in two places");
+    }
+
+    #[test]
+    fn a_retry_that_appears_once_passes() {
+        case(&[])
+            .acked_after(1, 100, 5, 2)
+            .polls(10, 5, &[(5, 100)])
+            .end()
+            .passes();
+    }
+
+    #[test]
+    fn a_plain_producers_retry_may_appear_twice() {
+        case(&[PLAIN])
+            .acked_after(1, 100, 5, 2)
+            .polls(10, 5, &[(5, 100), (6, 100)])
+            .end()
+            .is_excused(NOT_IDEMPOTENT);
+    }
+}

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use broker_model::types::NodeId;
 
-use super::kind::{KINDS, Kind};
-use super::{ALL, BLACK_BOX, Boxed, Sink, Violation, World};
+use super::Kind;
+use super::{ALL, BLACK_BOX, Boxed, Judgement, Sink, Violation, World};
 use crate::history::{Body, Hdr, Line};
 use crate::observe::{Fact, NodeEnd, Observed, Setup};
 
@@ -19,17 +19,6 @@ pub struct Judge {
     /// How many violations were looked at for `unexpected`.
     seen: usize,
     unexpected: Option<usize>,
-}
-
-/// What a run was found to be.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Judgement {
-    /// Earliest first; expected ones too.
-    pub violations: Vec<Violation>,
-    /// How often each check's premise was true and not trivially so.
-    pub exercised: BTreeMap<&'static str, u64>,
-    /// How often a check's conclusion did not hold, by check and reason.
-    pub excused: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl Judge {
@@ -53,7 +42,7 @@ impl Judge {
 
     fn with(world: World, checks: &[fn() -> Boxed]) -> Self {
         let checks: Vec<Boxed> = checks.iter().map(|make| make()).collect();
-        let mut concerned = vec![Vec::new(); KINDS];
+        let mut concerned = vec![Vec::new(); Kind::ALL.len()];
         for (index, check) in checks.iter().enumerate() {
             for &kind in check.wants() {
                 concerned[kind as usize].push(index);
@@ -104,23 +93,13 @@ impl Judge {
             self.sink.speaks(index);
             check.finish(&self.world, &mut self.sink);
         }
-        let (violations, exercised, excused) = self.sink.into_parts();
-        Judgement {
-            violations,
-            exercised,
-            excused,
-        }
+        self.sink.into_judgement()
     }
 
     /// What was found of a run that ended early: checks that need the whole run say nothing.
     #[must_use]
     pub fn stop(self) -> Judgement {
-        let (violations, exercised, excused) = self.sink.into_parts();
-        Judgement {
-            violations,
-            exercised,
-            excused,
-        }
+        self.sink.into_judgement()
     }
 
     fn find_unexpected(&mut self) {

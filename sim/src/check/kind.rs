@@ -16,8 +16,10 @@ macro_rules! kinds {
             )*
         }
 
-        /// How many kinds there are.
-        pub(super) const KINDS: usize = [$(Kind::$name),*].len();
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &[Kind] = &[$(Kind::$name),*];
+        }
     };
 }
 

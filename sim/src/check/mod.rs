@@ -10,9 +10,11 @@
 //! true, and [`Outcome::Excused`] where Kafka does not promise what the check demands.
 
 mod client;
+mod harness;
 mod judge;
 mod kind;
 mod kraft;
+mod liveness;
 mod outcome;
 mod producer;
 mod replication;
@@ -21,9 +23,9 @@ mod storage;
 mod testing;
 pub mod world;
 
-pub use judge::{Judge, Judgement, black_box};
+pub use judge::{Judge, black_box};
 pub use kind::Kind;
-pub use outcome::{Class, Outcome, Sink, Violation};
+pub use outcome::{Class, Judgement, Outcome, Sink, Violation};
 pub use world::World;
 
 use crate::observe::Observed;
@@ -104,6 +106,17 @@ pub const ALL: &[fn() -> Boxed] = &[
     make::<client::nonmonotonic::Nonmonotonic>,
     make::<client::skip::Skip>,
     make::<client::jump::Jump>,
+    make::<liveness::every_op::EveryOp>,
+    make::<liveness::leader::Leader>,
+    make::<liveness::availability::Availability>,
+    make::<liveness::catch_up::CatchUp>,
+    make::<liveness::replication_heals::ReplicationHeals>,
+    make::<harness::order::Order>,
+    make::<harness::lives::Lives>,
+    make::<harness::halts::Halts>,
+    make::<harness::disk::Disk>,
+    // Needs what all others excused.
+    make::<harness::excuses::Excuses>,
 ];
 
 /// Those of [`ALL`] that need nothing but a client history.
@@ -122,4 +135,8 @@ pub const BLACK_BOX: &[fn() -> Boxed] = &[
     make::<client::nonmonotonic::Nonmonotonic>,
     make::<client::skip::Skip>,
     make::<client::jump::Jump>,
+    make::<liveness::every_op::EveryOp>,
+    make::<liveness::catch_up::CatchUp>,
+    make::<harness::order::Order>,
+    make::<harness::lives::Lives>,
 ];

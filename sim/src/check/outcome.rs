@@ -78,6 +78,17 @@ impl Violation {
     }
 }
 
+/// What a run was found to be.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Judgement {
+    /// Earliest first; expected ones too.
+    pub violations: Vec<Violation>,
+    /// How often each check's premise was true and not trivially so.
+    pub exercised: BTreeMap<&'static str, u64>,
+    /// How often a check's conclusion did not hold, by check and reason.
+    pub excused: BTreeMap<(&'static str, &'static str), u64>,
+}
+
 /// Takes what checks say, and remembers who speaks.
 #[derive(Debug)]
 pub struct Sink {
@@ -166,16 +177,13 @@ impl Sink {
         &self.excused
     }
 
-    pub(super) fn into_parts(
-        mut self,
-    ) -> (
-        Vec<Violation>,
-        BTreeMap<&'static str, u64>,
-        BTreeMap<(&'static str, &'static str), u64>,
-    ) {
+    pub(super) fn into_judgement(mut self) -> Judgement {
         self.violations.sort_by_key(|violation| violation.n);
-        let exercised = self.names.into_iter().zip(self.exercised).collect();
-        (self.violations, exercised, self.excused)
+        Judgement {
+            violations: self.violations,
+            exercised: self.names.into_iter().zip(self.exercised).collect(),
+            excused: self.excused,
+        }
     }
 }
 
@@ -206,7 +214,7 @@ orders-1 offset 42 was acknowledged and is gone
         }
         sink.speaks(1);
         sink.fail_at(2, 2, Violation::new("found late"));
-        let (violations, ..) = sink.into_parts();
+        let violations = sink.into_judgement().violations;
         let order: Vec<_> = violations.iter().map(|v| (v.n, v.check)).collect();
         assert_eq!(
             order,

@@ -11,7 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Boxed, Class, Judge, Judgement, Violation};
 use crate::history::{Actor, Body, Er, Line, Op, P, Part, PollPart, Res, Role, Sent, V};
-use crate::observe::{Fact, NodeEnd, Observed, Setup, Stop, WorldEvent};
+use crate::observe::{Fact, NodeEnd, Observed, ReplicaEnd, Setup, Stop, WorldEvent};
 use crate::plan::{NodePlan, Plan, RunPlan, TopicPlan};
 use crate::seed::Seed;
 
@@ -66,6 +66,12 @@ impl Case {
     /// Time passes.
     pub(super) fn wait_ms(mut self, ms: u64) -> Self {
         self.t_us += ms * 1_000;
+        self
+    }
+
+    /// The clock goes back.
+    pub(super) fn back_ms(mut self, ms: u64) -> Self {
+        self.t_us -= ms * 1_000;
         self
     }
 
@@ -533,6 +539,25 @@ pub(super) fn answered(epoch: i32, base: i64, last: i64) -> Note {
         error: None,
         isr: 2,
         min_isr: 2,
+    }
+}
+
+/// A node at the end of a run; with `leads` it leads the quorum and the partition.
+pub(super) fn node_end(leads: bool) -> NodeEnd {
+    let replica = ReplicaEnd {
+        leader: leads,
+        leader_epoch: LeaderEpoch(4),
+        isr: nodes(&[1, 2, 3]),
+        log_start: Offset(0),
+        high_watermark: Offset(2),
+        log_end: Offset(2),
+    };
+    NodeEnd {
+        raft_leader: leads,
+        active_controller: leads,
+        unfenced: true,
+        replicas: BTreeMap::from([(partition(), replica)]),
+        ..NodeEnd::default()
     }
 }
 

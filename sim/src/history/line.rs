@@ -103,6 +103,26 @@ pub enum Body {
     },
 }
 
+impl Body {
+    /// The actor that it is about.
+    #[must_use]
+    pub fn actor(&self) -> Option<A> {
+        match self {
+            Body::I { a, .. }
+            | Body::Ok { a, .. }
+            | Body::Fail { a, .. }
+            | Body::Info { a, .. }
+            | Body::Ev { a, .. } => Some(*a),
+            Body::Hdr(_)
+            | Body::Actor(_)
+            | Body::Part(_)
+            | Body::Nem(_)
+            | Body::Log { .. }
+            | Body::Wb { .. } => None,
+        }
+    }
+}
+
 /// What a history is of.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Hdr {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use broker_model::types::{TopicIdPartition, Uuid};
 
+use crate::fault::Fault;
 use crate::history::{Actor, Body, Hdr, Nem, Part, Role};
 use crate::observe::Phase;
 use crate::plan::{Plan, TopicPlan};
@@ -19,6 +20,10 @@ pub(super) fn of_run(plan: &Plan) -> Body {
     if !plan.expect.is_empty() {
         cfg.insert("expect".to_owned(), plan.expect.join(","));
     }
+    let paused_ms: u64 = plan.faults.iter().map(|plan| pause_ms(&plan.fault)).sum();
+    if paused_ms > 0 {
+        cfg.insert("pause.ms".to_owned(), paused_ms.to_string());
+    }
     Body::Hdr(Hdr {
         ver: 1,
         mode: "sim".to_owned(),
@@ -26,6 +31,14 @@ pub(super) fn of_run(plan: &Plan) -> Body {
         eps: 0,
         cfg,
     })
+}
+
+/// How long a fault may keep a client from acting.
+fn pause_ms(fault: &Fault) -> u64 {
+    match fault {
+        Fault::Pause { for_ms, .. } => *for_ms,
+        _ => 0,
+    }
 }
 
 /// Declares a client.

@@ -39,7 +39,6 @@ pub(crate) struct ActorFacts {
     pub(crate) role: Role,
     pub(crate) name: String,
     pub(crate) gates: ClientGates,
-    pub(crate) cfg: Cfg,
     /// When it was killed.
     pub(crate) died_us: Option<u64>,
     /// Operations without a completion.
@@ -57,7 +56,6 @@ pub(crate) struct ActorFacts {
 #[derive(Clone, Debug)]
 pub(crate) struct OpenOp {
     pub(crate) what: OpKind,
-    pub(crate) n: u64,
     pub(crate) t_us: u64,
 }
 
@@ -280,7 +278,6 @@ impl Clients {
                 role: actor.role,
                 name,
                 gates: ClientGates::of(&actor.cfg),
-                cfg: actor.cfg.clone(),
                 died_us: None,
                 open: BTreeMap::new(),
                 sent: Vec::new(),
@@ -355,11 +352,7 @@ impl Clients {
         if let OpKind::Send(id) = what {
             actor.sent.push(id);
         }
-        let open = OpenOp {
-            what,
-            n: line.n,
-            t_us: line.t,
-        };
+        let open = OpenOp { what, t_us: line.t };
         if actor.died_us.is_some() {
             moment.broken = Some("acts after its death");
         } else if actor.open.insert(o, open).is_some() {

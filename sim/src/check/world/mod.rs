@@ -207,12 +207,8 @@ impl World {
                 let replica = partition.index_of(*node);
                 partition.replicas[replica].left_on_disk = Some((*flushed, *kept));
             }
-            WorldEvent::FaultBegan { id, kind, target } => {
-                let fault = ActiveFault {
-                    kind,
-                    target: target.clone(),
-                };
-                self.processes.faults.insert(*id, fault);
+            WorldEvent::FaultBegan { id, kind, .. } => {
+                self.processes.faults.insert(*id, ActiveFault { kind });
             }
             WorldEvent::FaultEnded { id, .. } => {
                 self.processes.faults.remove(id);

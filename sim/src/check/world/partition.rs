@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use broker_model::note::PartitionState;
-use broker_model::types::{LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicIdPartition};
+use broker_model::types::{LeaderEpoch, NodeId, Offset, TopicIdPartition};
 
 use super::log::{Arena, EntryId, Log};
 use super::producers::Producers;
@@ -47,8 +47,7 @@ pub(crate) struct Partition {
 pub(crate) struct EpochFacts {
     /// Its leader, `NodeId::NONE` if it has none.
     pub(crate) leader: NodeId,
-    /// Who said so, and when.
-    pub(crate) by: NodeId,
+    /// When that was told.
     pub(crate) t_us: u64,
     /// Its leader's log end when it began to act.
     pub(crate) start: Option<Offset>,
@@ -93,8 +92,6 @@ pub(crate) struct Replica {
     pub(crate) unknown: bool,
     /// What a power loss left of its log's file: flushed and kept bytes.
     pub(crate) left_on_disk: Option<(u64, u64)>,
-    /// The metadata that its broker applied: leader epoch, partition epoch.
-    pub(crate) applied: Option<(LeaderEpoch, PartitionEpoch)>,
 }
 
 /// What a broker does with a replica.
@@ -109,8 +106,6 @@ pub(crate) enum Role {
 #[derive(Clone, Debug)]
 pub(crate) struct Leadership {
     pub(crate) epoch: LeaderEpoch,
-    /// Where the epoch starts.
-    pub(crate) start: Offset,
     /// The ISR as it holds it.
     pub(crate) isr: Vec<NodeId>,
     pub(crate) maximal: Vec<NodeId>,
@@ -252,7 +247,6 @@ impl Replica {
             lossy: false,
             unknown: false,
             left_on_disk: None,
-            applied: None,
         }
     }
 
@@ -275,17 +269,15 @@ impl Replica {
     pub(super) fn stopped(&mut self, power_lost: bool) {
         self.role = Role::Offline;
         self.leadership = None;
-        self.applied = None;
         self.lossy |= power_lost;
         self.unknown |= power_lost;
     }
 }
 
 impl Leadership {
-    pub(super) fn new(epoch: LeaderEpoch, start: Offset) -> Self {
+    pub(super) fn new(epoch: LeaderEpoch) -> Self {
         Self {
             epoch,
-            start,
             isr: Vec::new(),
             maximal: Vec::new(),
             min_isr: 0,

@@ -20,10 +20,9 @@ pub(crate) struct Process {
 }
 
 /// A fault that has begun and not ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ActiveFault {
     pub(crate) kind: &'static str,
-    pub(crate) target: String,
 }
 
 /// All processes and faults.

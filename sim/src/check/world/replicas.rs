@@ -18,111 +18,28 @@ impl World {
         let index = self.index_of(id);
         let at = self.partitions[index].index_of(node);
         self.take_moment(index, at);
-        let (n, t_us) = (self.n, self.t_us);
-        let partition = &mut self.partitions[index];
         match note {
             Note::Append { batch, .. } => self.append(index, at, node, batch),
-            Note::HighWatermark {
-                as_leader,
-                log_start,
-                high_watermark,
-                ..
-            } => {
-                let replica = &mut partition.replicas[at];
-                replica.high_watermark = *high_watermark;
-                replica.log_start = *log_start;
-                partition.log_start = partition.log_start.max(*log_start);
-                if *as_leader {
-                    partition.commit(at, *high_watermark);
-                }
-            }
-            Note::FollowerFetched {
-                leader_epoch,
-                replica,
-                log_end,
-                ..
-            } => {
-                if let Some(leadership) = &mut partition.replicas[at].leadership
-                    && leadership.epoch == *leader_epoch
-                {
-                    leadership.prove(*replica, *log_end);
-                }
-            }
-            Note::LeaderIsr {
-                leader_epoch,
-                isr,
-                maximal,
-                min_isr,
-                ..
-            } => {
-                if let Some(leadership) = &mut partition.replicas[at].leadership
-                    && leadership.epoch == *leader_epoch
-                {
-                    leadership.isr.clone_from(isr);
-                    leadership.maximal.clone_from(maximal);
-                    leadership.min_isr = *min_isr;
-                    leadership.isr_known = true;
-                }
-            }
             Note::BecameLeader { .. } | Note::BecameFollower { .. } => {
                 self.role_changed(index, at, node, note);
             }
+            Note::LogRecovered { .. } => self.recovered(index, at, node, note),
+            Note::ProduceAnswered { .. } => self.answered(index, at, node, note),
             Note::Truncate { to, .. } => {
+                let partition = &mut self.partitions[index];
                 let removed = &mut self.moment.removed;
                 partition.replicas[at].cut(&partition.arena, *to, removed);
             }
-            Note::LogRecovered { .. } => self.recovered(index, at, node, note),
-            Note::ReplicaStopped { deleted, .. } => {
-                if *deleted {
-                    partition.replicas[at] = Replica::new(node);
-                } else {
-                    partition.replicas[at].role = Role::Offline;
-                    partition.replicas[at].leadership = None;
-                }
+            Note::HighWatermark { .. } | Note::LogStart { .. } => {
+                self.partitions[index].offsets_moved(at, note);
             }
-            Note::EpochAssigned { epoch, start, .. } => {
-                let cache = &mut partition.replicas[at].cache;
-                // An epoch without records gives way (LeaderEpochFileCache.assign).
-                while cache
-                    .last()
-                    .is_some_and(|last| last.1 >= *start && last.0 < *epoch)
-                {
-                    cache.pop();
-                }
-                cache.push((*epoch, *start));
+            Note::FollowerFetched { .. } | Note::LeaderIsr { .. } => {
+                self.partitions[index].replicas[at].led(note);
             }
-            Note::EpochsCut { epochs, .. } => partition.replicas[at].cache.clone_from(epochs),
-            Note::LogStart { log_start, .. } => {
-                partition.replicas[at].log_start = *log_start;
-                partition.log_start = partition.log_start.max(*log_start);
+            Note::ReplicaStopped { deleted: true, .. } => {
+                self.partitions[index].replicas[at] = Replica::new(node);
             }
-            Note::ProducersExpired { producers, .. } => {
-                for &producer in producers {
-                    partition.replicas[at].producers.forget(producer);
-                }
-            }
-            Note::PartitionApplied { state, .. } => {
-                partition.replicas[at].applied = Some((state.leader_epoch, state.partition_epoch));
-            }
-            Note::ProduceAnswered {
-                acks,
-                base,
-                last,
-                error: None,
-                ..
-            } if *base >= Offset::ZERO && *acks != 0 => {
-                let log = &partition.replicas[at].log;
-                if let Some(entry) = log.at(&partition.arena, *last) {
-                    partition.acked.push(Acked {
-                        entry,
-                        acks: *acks,
-                        by: node,
-                        n,
-                        t_us,
-                    });
-                }
-            }
-            _ => {}
+            _ => self.partitions[index].replicas[at].told(note),
         }
     }
 
@@ -169,14 +86,14 @@ impl World {
                 high_watermark,
                 ..
             } => {
-                partition.tell_leader(leader_epoch, node, node, self.t_us);
+                partition.tell_leader(leader_epoch, node, self.t_us);
                 let replica = &mut partition.replicas[at];
                 replica.high_watermark = high_watermark;
                 if replica.leads() == Some(leader_epoch) {
                     return;
                 }
                 replica.role = Role::Leader(leader_epoch);
-                replica.leadership = Some(Leadership::new(leader_epoch, log_end));
+                replica.leadership = Some(Leadership::new(leader_epoch));
                 if let Some(facts) = partition.epochs.get_mut(&leader_epoch) {
                     facts.start.get_or_insert(log_end);
                 }
@@ -194,13 +111,38 @@ impl World {
                 high_watermark,
                 ..
             } => {
-                partition.tell_leader(leader_epoch, leader, node, self.t_us);
+                partition.tell_leader(leader_epoch, leader, self.t_us);
                 let replica = &mut partition.replicas[at];
                 replica.high_watermark = high_watermark;
                 replica.role = Role::Follower(leader_epoch);
                 replica.leadership = None;
             }
             _ => {}
+        }
+    }
+
+    fn answered(&mut self, index: usize, at: usize, node: NodeId, note: &Note) {
+        let Note::ProduceAnswered {
+            acks,
+            base,
+            last,
+            error: None,
+            ..
+        } = note
+        else {
+            return;
+        };
+        let partition = &mut self.partitions[index];
+        let log = &partition.replicas[at].log;
+        let entry = log.at(&partition.arena, *last);
+        if let Some(entry) = entry.filter(|_| *base >= Offset::ZERO && *acks != 0) {
+            partition.acked.push(Acked {
+                entry,
+                acks: *acks,
+                by: node,
+                n: self.n,
+                t_us: self.t_us,
+            });
         }
     }
 
@@ -228,13 +170,93 @@ impl World {
 }
 
 impl Partition {
-    fn tell_leader(&mut self, epoch: LeaderEpoch, leader: NodeId, by: NodeId, t_us: u64) {
+    fn offsets_moved(&mut self, at: usize, note: &Note) {
+        let replica = &mut self.replicas[at];
+        match *note {
+            Note::HighWatermark {
+                as_leader,
+                log_start,
+                high_watermark,
+                ..
+            } => {
+                replica.high_watermark = high_watermark;
+                replica.log_start = log_start;
+                self.log_start = self.log_start.max(log_start);
+                if as_leader {
+                    self.commit(at, high_watermark);
+                }
+            }
+            Note::LogStart { log_start, .. } => {
+                replica.log_start = log_start;
+                self.log_start = self.log_start.max(log_start);
+            }
+            _ => {}
+        }
+    }
+
+    fn tell_leader(&mut self, epoch: LeaderEpoch, leader: NodeId, t_us: u64) {
         self.epochs.entry(epoch).or_insert(EpochFacts {
             leader,
-            by,
             t_us,
             start: None,
         });
+    }
+}
+
+impl Replica {
+    /// What a leader says of its followers and its ISR.
+    fn led(&mut self, note: &Note) {
+        let Some(leadership) = &mut self.leadership else {
+            return;
+        };
+        match note {
+            Note::FollowerFetched {
+                leader_epoch,
+                replica,
+                log_end,
+                ..
+            } if leadership.epoch == *leader_epoch => leadership.prove(*replica, *log_end),
+            Note::LeaderIsr {
+                leader_epoch,
+                isr,
+                maximal,
+                min_isr,
+                ..
+            } if leadership.epoch == *leader_epoch => {
+                leadership.isr.clone_from(isr);
+                leadership.maximal.clone_from(maximal);
+                leadership.min_isr = *min_isr;
+                leadership.isr_known = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn told(&mut self, note: &Note) {
+        match note {
+            Note::ReplicaStopped { .. } => {
+                self.role = Role::Offline;
+                self.leadership = None;
+            }
+            Note::EpochAssigned { epoch, start, .. } => {
+                // An epoch without records gives way (LeaderEpochFileCache.assign).
+                while self
+                    .cache
+                    .last()
+                    .is_some_and(|last| last.1 >= *start && last.0 < *epoch)
+                {
+                    self.cache.pop();
+                }
+                self.cache.push((*epoch, *start));
+            }
+            Note::EpochsCut { epochs, .. } => self.cache.clone_from(epochs),
+            Note::ProducersExpired { producers, .. } => {
+                for &producer in producers {
+                    self.producers.forget(producer);
+                }
+            }
+            _ => {}
+        }
     }
 }
 

@@ -1,0 +1,85 @@
+//! A power loss takes nothing that was flushed and gives nothing that was not written.
+
+use super::told;
+use crate::check::{Check, Kind, Sink, Violation, World};
+use crate::observe::{Fact, Observed, WorldEvent};
+
+/// See the module.
+#[derive(Default)]
+pub(in crate::check) struct Disk;
+
+impl Check for Disk {
+    fn name(&self) -> &'static str {
+        "harness/HX-5"
+    }
+
+    fn wants(&self) -> &'static [Kind] {
+        &[Kind::DiskAfterPowerLoss, Kind::HarnessBroken]
+    }
+
+    fn on(&mut self, event: &Observed<'_>, _world: &World, sink: &mut Sink) {
+        told(event, "HX-5", sink);
+        let Fact::World(WorldEvent::DiskAfterPowerLoss {
+            node,
+            file,
+            written,
+            flushed,
+            kept,
+        }) = event.fact
+        else {
+            return;
+        };
+        if kept < flushed || kept > written {
+            sink.fail(
+                Violation::new(format!(
+                    "the disk of n{node} broke its promise for {file:?}"
+                ))
+                .fact(
+                    "before",
+                    event.t_us,
+                    format!("{written} bytes written, {flushed} flushed"),
+                )
+                .fact("after", event.t_us, format!("{kept} bytes")),
+            );
+        } else if flushed < written {
+            sink.exercised();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_model::effect::File;
+    use broker_model::types::NodeId;
+
+    use super::*;
+    use crate::check::make;
+    use crate::check::testing::{Case, Found};
+
+    fn left(kept: u64) -> Found {
+        let event = WorldEvent::DiskAfterPowerLoss {
+            node: NodeId(1),
+            file: File::MetadataLog,
+            written: 100,
+            flushed: 60,
+            kept,
+        };
+        Case::of(make::<Disk>).happens(event).end()
+    }
+
+    #[test]
+    fn a_disk_that_loses_what_was_flushed_is_found() {
+        left(59).fails("broke its promise");
+    }
+
+    #[test]
+    fn a_disk_that_keeps_what_was_never_written_is_found() {
+        left(101).fails("broke its promise");
+    }
+
+    #[test]
+    fn anything_between_is_right() {
+        left(60).passes();
+        left(100).passes();
+    }
+}

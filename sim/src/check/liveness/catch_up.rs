@@ -1,0 +1,128 @@
+//! Once nothing disturbs a cluster any more, fresh consumers read every partition to its end, and consumers
+//! that live get there too. Judged at the end; the run itself waits for it, within a bound.
+
+use crate::check::client::acked_complete::complete_scan;
+use crate::check::world::clients::{ActorFacts, PartFacts};
+use crate::check::{Check, Kind, Sink, Violation, World};
+use crate::history::{P, Role};
+
+/// See the module.
+#[derive(Default)]
+pub(in crate::check) struct CatchUp;
+
+impl Check for CatchUp {
+    fn name(&self) -> &'static str {
+        "catch-up/LIV-4"
+    }
+
+    fn wants(&self) -> &'static [Kind] {
+        &[]
+    }
+
+    fn finish(&mut self, world: &World, sink: &mut Sink) {
+        let clients = &world.clients;
+        if clients.phase.as_deref() != Some("done") {
+            // The run, or the recording, was not meant to reach the end.
+            return;
+        }
+        for (p, part) in (0..).zip(&clients.parts) {
+            scanned(world, p, part, sink);
+            let Some(end) = complete_scan(clients, p).map(|scan| scan.to) else {
+                continue;
+            };
+            for actor in clients.actors.values() {
+                followed(world, actor, (p, end), part, sink);
+            }
+        }
+    }
+}
+
+fn scanned(world: &World, p: P, part: &PartFacts, sink: &mut Sink) {
+    if complete_scan(&world.clients, p).is_some() {
+        sink.exercised();
+        return;
+    }
+    let headline = format!("no final consumer reached the end of {}", part.name);
+    let mut violation = Violation::stuck(headline);
+    for (&a, scan) in &part.scans {
+        violation = violation.fact(
+            "position",
+            world.t_us,
+            format!(
+                "{} of {:?} by {}",
+                scan.to,
+                scan.must_reach,
+                world.clients.who(a)
+            ),
+        );
+    }
+    sink.fail(violation);
+}
+
+fn followed(
+    world: &World,
+    actor: &ActorFacts,
+    (p, end): (P, i64),
+    part: &PartFacts,
+    sink: &mut Sink,
+) {
+    let lives = actor.role == Role::Consumer && actor.died_us.is_none() && !actor.closed;
+    let position = actor.walks.get(&p).and_then(|walk| walk.position);
+    let (true, Some(position)) = (lives, position) else {
+        return;
+    };
+    if position >= end {
+        sink.exercised();
+    } else {
+        sink.fail(
+            Violation::stuck(format!(
+                "{} did not reach the end of {}",
+                actor.name, part.name
+            ))
+            .fact(
+                "last poll",
+                actor.last_poll_us,
+                format!("position {position}"),
+            )
+            .fact("end", world.t_us, end.to_string()),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::make;
+    use crate::check::testing::Case;
+    use crate::history::{Body, Nem};
+
+    fn case() -> Case {
+        Case::of(make::<CatchUp>)
+            .part()
+            .actor(10, Role::Consumer, &[])
+            .polls(10, 0, &[(0, 100)])
+    }
+
+    fn done(case: Case) -> Case {
+        case.line(Body::Nem(Nem::Phase {
+            name: "done".to_owned(),
+        }))
+    }
+
+    #[test]
+    fn a_final_consumer_that_does_not_get_there_is_stuck() {
+        done(case()).end().is_stuck("no final consumer reached");
+    }
+
+    #[test]
+    fn a_consumer_that_does_not_get_there_is_stuck() {
+        done(case().final_scan(2, &[(0, 100), (1, 101)]))
+            .end()
+            .is_stuck("did not reach the end");
+    }
+
+    #[test]
+    fn consumers_at_the_end_pass() {
+        done(case().final_scan(1, &[(0, 100)])).end().passes();
+    }
+}

@@ -191,6 +191,9 @@ impl<'a, E: Engine> Run<'a, E> {
         if let Some(stuck) = self.set_up() {
             return Ok(Some(stuck));
         }
+        if self.violated() {
+            return Ok(None);
+        }
         self.chaos();
         if self.violated() {
             return Ok(None);

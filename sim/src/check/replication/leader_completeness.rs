@@ -39,6 +39,10 @@ impl Check for LeaderCompleteness {
             sink.exercised();
             return;
         }
+        if world.awaits_registration(node) {
+            sink.excused("the broker lost power and serves nobody until it is registered again");
+            return;
+        }
         if let Some(cut) = lost
             && !world.expects(self.name())
         {

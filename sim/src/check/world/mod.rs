@@ -303,6 +303,13 @@ impl World {
         }
     }
 
+    /// Whether the broker lost its power and the metadata still knows only the incarnation before
+    /// that. It takes no requests until it is registered again, whatever it believes to lead.
+    pub(crate) fn awaits_registration(&self, node: NodeId) -> bool {
+        let lost = self.processes.get(node).epoch_at_power_loss;
+        lost.is_some() && self.metadata.brokers.get(&node).map(|broker| broker.epoch) == lost
+    }
+
     fn broker_committed(&mut self, offset: Offset, broker: NodeId, state: BrokerState) {
         let digest = xxh3_64(format!("{state:?}").as_bytes());
         self.moment.told = self.metadata.tell(offset, 2, digest);
@@ -324,6 +331,11 @@ impl World {
         self.moment.partition = Some(index);
         let subject = 3 + index as u64;
         self.moment.told = self.metadata.tell(offset, subject, digest_of(state));
+        let lossy = state
+            .isr
+            .iter()
+            .filter(|&&node| self.awaits_registration(node));
+        let awaiting: Vec<NodeId> = lossy.copied().collect();
         let partition = &mut self.partitions[index];
         self.moment.state_before.clone_from(&partition.state);
         if self.moment.told != Told::First {
@@ -336,7 +348,8 @@ impl World {
                 .as_ref()
                 .is_none_or(|before| !before.isr.contains(&node));
             let replica = partition.index_of(node);
-            if joined {
+            // One that was proposed before its power went joins with a log that is no more.
+            if joined && !awaiting.contains(&node) {
                 partition.replicas[replica].lossy = false;
             }
         }

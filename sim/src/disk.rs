@@ -15,6 +15,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::seed::{Purpose, Seed};
 
+pub mod files;
+
 /// What a shell needs of a disk, simulated or real.
 pub trait Disk: DiskRead {
     /// Carries out a write, at that simulated or real time in microseconds.

@@ -12,8 +12,10 @@ mod driver;
 pub mod event;
 mod link;
 mod process;
+pub mod serve;
 pub mod transport;
 pub mod turmoil;
+pub mod turmoil_bare;
 mod weather;
 
 /// The simulated engines.

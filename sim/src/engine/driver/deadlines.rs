@@ -26,7 +26,7 @@ impl DriverClock {
         }
     }
 
-    pub(super) fn now_us(&self) -> u64 {
+    pub(in crate::engine) fn now_us(&self) -> u64 {
         let passed = self.start.elapsed().as_micros();
         self.start_us + u64::try_from(passed).expect("less than half a million years")
     }

@@ -31,6 +31,15 @@ impl Stopwatch {
     }
 }
 
+/// Milliseconds since 1970.
+#[must_use]
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Today, as `2026-01-31`.
 #[must_use]
 pub fn today() -> String {

@@ -174,7 +174,7 @@ fn dispatch(cli: Cli, out: &Out) -> Ended {
         Command::Twice(args) => twice::twice(&common, &args, out),
         Command::Bugs(args) => bugs::bugs(&common, &args, out),
         Command::Check(args) => check::check(&args, out),
-        Command::Serve(args) => serve::serve(&args),
+        Command::Serve(args) => serve::serve(&common, &args),
         Command::Bench(args) => bench::bench(&args, out),
     }
 }

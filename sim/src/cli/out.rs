@@ -67,7 +67,7 @@ fn target() -> ProgressDrawTarget {
 }
 
 /// A reader that has gone away (`| head`) is no error of ours.
-fn print(text: &str) {
+pub(super) fn print(text: &str) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{}", text.trim_end_matches('\n'));
     let _ = stdout.flush();

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ended;
+use super::{Common, Ended};
+use crate::engine::serve::{ServeOptions, serve as serve_nodes};
+use crate::scenario::parse_setting;
+use crate::verdict::exit;
 
 /// Arguments of `serve`.
 #[derive(Args, Debug)]
@@ -20,7 +23,16 @@ pub(super) struct ServeArgs {
     data: Option<PathBuf>,
 }
 
-/// Serves until it is ended.
-pub(super) fn serve(args: &ServeArgs) -> Ended {
-    Err(format!("serve is not built yet: {args:?}"))
+/// Serves until SIGINT or SIGTERM.
+pub(super) fn serve(common: &Common, args: &ServeArgs) -> Ended {
+    let settings = common.settings.iter().map(|text| parse_setting(text));
+    let options = ServeOptions {
+        nodes: args.nodes,
+        port: args.port,
+        data: args.data.clone(),
+        set: settings.collect::<Result<_, _>>()?,
+        bug: common.bug()?,
+    };
+    serve_nodes(&options, super::out::print)?;
+    Ok(exit::PASS)
 }

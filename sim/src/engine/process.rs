@@ -46,7 +46,7 @@ impl Process {
         let result = act(&mut self.shell, &mut recorder.borrow_mut(), &mut self.out);
         if let Some(waker) = &self.waker {
             // A full channel has a wake-up in it already; a closed one has no driver any more.
-            drop(waker.try_send(()));
+            let _ = waker.try_send(());
         }
         result
     }

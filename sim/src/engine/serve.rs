@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use broker_model::bug::Bug;
 use broker_model::client::command::Command;
 use broker_model::config::{BROKER, BrokerConfig};
 use broker_model::node::{NodeConfig, Voter};
@@ -28,6 +29,7 @@ use super::transport::{Tcp, Transport};
 use crate::recorder::Recorder;
 use crate::seed::Seed;
 use crate::shell::{Blueprint, Identity, Shell, ShellConfig};
+use crate::wall::now_ms;
 
 mod directory;
 
@@ -43,6 +45,8 @@ pub struct ServeOptions {
     pub data: Option<PathBuf>,
     /// Properties of every node.
     pub set: BTreeMap<String, String>,
+    /// The historic bug that is switched on.
+    pub bug: Option<Bug>,
 }
 
 /// A node's controller listener is so many ports above its broker listener.
@@ -121,7 +125,7 @@ impl Served {
     /// Opens every directory and port, then starts the nodes.
     async fn start(options: &ServeOptions, directory: &DataDirectory) -> Result<Self, String> {
         let clock = DriverClock::at(0);
-        let wall_start_ms = wall_ms();
+        let wall_start_ms = now_ms();
         let mut seats = Vec::new();
         for node in 0..options.nodes {
             let disk = directory.node(node + 1)?;
@@ -278,7 +282,7 @@ fn node_config(options: &ServeOptions, directory: &DataDirectory, node: u16) -> 
         rack: None,
         properties: options.set.clone(),
         metadata_lag_max_ms: 0,
-        bug: None,
+        bug: options.bug,
     }
 }
 
@@ -305,16 +309,4 @@ fn entropy() -> Result<Seed, String> {
     drawn
         .map(Seed)
         .map_err(|error| format!("the operating system gives no entropy: {error}"))
-}
-
-/// The wall clock, in milliseconds since 1970.
-#[expect(
-    clippy::disallowed_types,
-    reason = "real nodes live in real time; moves to the module of the wall clock"
-)]
-fn wall_ms() -> i64 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

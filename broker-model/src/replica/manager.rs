@@ -114,8 +114,8 @@ pub struct ReplicaManager {
     pub(super) storage: Storage,
     /// What recovery found, until `start` has told it.
     recovered: Vec<(TopicIdPartition, RecoveryReport, Offset)>,
-    /// Whether unhosted may hold logs that are no longer this broker's.
-    pub(super) may_have_strays: bool,
+    /// Whether any metadata was taken in.
+    pub(super) has_metadata: bool,
     pub(super) is_in_controlled_shutdown: bool,
 }
 
@@ -167,7 +167,7 @@ impl ReplicaManager {
             touched: Touched::default(),
             storage: Storage::new(clean_epoch),
             recovered,
-            may_have_strays: true,
+            has_metadata: false,
             is_in_controlled_shutdown: false,
         }
     }

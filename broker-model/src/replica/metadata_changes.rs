@@ -13,29 +13,44 @@ use crate::log::UnifiedLog;
 use crate::metadata::image::{ConfigResource, PartitionRegistration, TopicImage};
 use crate::metadata::{MetadataDelta, MetadataImage};
 use crate::note::Note;
-use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, TopicIdPartition};
+use crate::types::{BrokerEpoch, NodeId, Offset, TopicIdPartition};
 
 impl ReplicaManager {
     /// Takes in the changes that led to `image`.
+    ///
+    /// Nothing is done before the image has the registration of this very process; then all of the
+    /// image is new. What is older is about a process before, which may have had records, leader
+    /// epochs and metadata that a power loss has taken from this one. (Kafka starts with what the
+    /// metadata log on its disk says, and serves nobody until it is registered.)
     pub fn apply(&mut self, cx: &mut Context<'_>, image: &MetadataImage, delta: &MetadataDelta) {
         if !delta.changed_brokers.is_empty() {
             self.around.cluster = Cluster::of(image);
         }
-        self.delete_strays(cx, image);
-        self.delete_removed(cx, image, delta);
-        self.configure(cx, image, delta);
-        let node = self.config.node;
-        let mine = |id: &TopicIdPartition| {
-            let registration = image.partition(*id)?;
-            let is_mine = registration.state.replicas.contains(&node);
-            is_mine.then_some((*id, registration))
+        let registered_at = Offset(self.around.broker_epoch.0);
+        if self.around.broker_epoch == BrokerEpoch::UNKNOWN || image.offset() < registered_at {
+            return;
+        }
+        let changed = if self.has_metadata {
+            self.delete_removed(cx, image, delta);
+            self.configure(cx, image, delta);
+            delta.changed_partitions.keys().copied().collect()
+        } else {
+            self.has_metadata = true;
+            self.delete_strays(cx, image);
+            image.partitions().map(|(id, _)| id).collect::<Vec<_>>()
         };
-        let changed: Vec<_> = delta.changed_partitions.keys().filter_map(mine).collect();
-        let leads = |it: &&(TopicIdPartition, &PartitionRegistration)| it.1.state.leader == node;
-        for &(id, registration) in changed.iter().filter(leads) {
+        let node = self.config.node;
+        let mine = changed.into_iter().filter_map(|id| {
+            let registration = image.partition(id)?;
+            let is_mine = registration.state.replicas.contains(&node);
+            is_mine.then_some((id, registration))
+        });
+        let (leading, following): (Vec<_>, Vec<_>) =
+            mine.partition(|(_, registration)| registration.state.leader == node);
+        for (id, registration) in leading {
             self.lead(cx, image, id, registration);
         }
-        for &(id, registration) in changed.iter().filter(|it| !leads(it)) {
+        for (id, registration) in following {
             self.follow(cx, image, id, registration);
         }
         self.fetchers.close_idle(cx);
@@ -61,13 +76,6 @@ impl ReplicaManager {
         note_applied(cx, id, registration);
         let partition = self.hosted.get_mut(&id).expect("just hosted");
         let before = partition.leader_epoch();
-        // A process that starts does not take up an epoch in which one before it has written: it
-        // may have lost what that one wrote, or the metadata that came later. The controller will
-        // name a later epoch.
-        let is_new = before == LeaderEpoch::NONE;
-        if is_new && Some(registration.state.leader_epoch) <= partition.log.latest_epoch() {
-            return;
-        }
         let moved = partition.become_leader(cx, &self.around, &registration.state);
         if moved || before != partition.leader_epoch() {
             self.touched.add(id, News::Watermarks);
@@ -132,17 +140,8 @@ impl ReplicaManager {
     }
 
     /// Deletes the logs that recovery found and that are not this broker's
-    /// (`LogManager.deleteStrayKRaftReplicas`), once the metadata is as new as the broker's own
-    /// registration: what is older may not have them yet, after a power loss.
+    /// (`LogManager.deleteStrayKRaftReplicas`).
     fn delete_strays(&mut self, cx: &mut Context<'_>, image: &MetadataImage) {
-        let registered_at = Offset(self.around.broker_epoch.0);
-        if !self.may_have_strays
-            || self.around.broker_epoch == BrokerEpoch::UNKNOWN
-            || image.offset() < registered_at
-        {
-            return;
-        }
-        self.may_have_strays = false;
         let strays: Vec<_> = self.unhosted.keys().copied().collect();
         for id in strays {
             let registration = image.partition(id);

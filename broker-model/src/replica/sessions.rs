@@ -108,7 +108,7 @@ struct FetchSession {
 #[derive(Debug)]
 struct CachedPartition {
     wanted: Wanted,
-    /// As last answered; -1 after an error.
+    /// As the fetcher last heard it; -1 if it did not.
     high_watermark: i64,
     /// As last answered.
     log_start: i64,
@@ -281,13 +281,17 @@ impl FetchSession {
         let data = &served.data;
         let has_records = data.records.as_ref().is_some_and(|it| !it.is_empty());
         let failed = data.error_code != 0;
+        let diverging = 0 <= data.diverging_epoch.epoch;
         let cached = &mut self.partitions[at];
         let news = has_records
             || failed
             || cached.high_watermark != data.high_watermark
             || cached.log_start != data.log_start_offset
-            || 0 <= data.diverging_epoch.epoch;
-        cached.high_watermark = if failed { -1 } else { data.high_watermark };
+            || diverging;
+        // A fetcher that has to cut its log first does not look at the high watermark: Kafka would
+        // not tell it again before it moves.
+        let unheard = failed || diverging;
+        cached.high_watermark = if unheard { -1 } else { data.high_watermark };
         cached.log_start = data.log_start_offset;
         if has_records {
             let cached = self.partitions.remove(at);
@@ -299,10 +303,12 @@ impl FetchSession {
 
 impl CachedPartition {
     fn new(served: &Served) -> Self {
+        let data = &served.data;
+        let diverging = 0 <= data.diverging_epoch.epoch;
         CachedPartition {
             wanted: served.wanted.clone(),
-            high_watermark: served.data.high_watermark,
-            log_start: served.data.log_start_offset,
+            high_watermark: if diverging { -1 } else { data.high_watermark },
+            log_start: data.log_start_offset,
         }
     }
 }

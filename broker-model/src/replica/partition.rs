@@ -168,7 +168,10 @@ impl Partition {
         let log_end = self.log.log_end();
         let before = self.leadership.take().filter(|_| !is_new_epoch);
         let (epoch_start, mut known) = match before {
-            Some(it) => (it.epoch_start, it.followers),
+            Some(it) => {
+                probe_isr_change(cx, it.isr.members(), &state.isr);
+                (it.epoch_start, it.followers)
+            }
             None => (log_end, BTreeMap::new()),
         };
         let others = state.replicas.iter().filter(|it| **it != around.node);
@@ -406,12 +409,7 @@ impl Partition {
         let Some(leadership) = self.leadership.as_mut().filter(|_| !is_stale) else {
             return false;
         };
-        if let Some(pending) = leadership.isr.pending() {
-            cx.effects.probe(match pending.added {
-                Some(_) => Probe::IsrExpanded,
-                None => Probe::IsrShrunk,
-            });
-        }
+        probe_isr_change(cx, leadership.isr.members(), &altered.isr);
         leadership.isr = Isr::confirmed(altered.isr);
         self.partition_epoch = altered.partition_epoch;
         self.note_isr(cx);
@@ -554,5 +552,15 @@ impl Partition {
             maximal: leadership.isr.maximal(),
             min_isr: self.min_isr(),
         });
+    }
+}
+
+/// The controller's answer and the metadata race to a leader: either may bring the new ISR.
+fn probe_isr_change(cx: &mut Context<'_>, before: &[NodeId], after: &[NodeId]) {
+    if after.iter().any(|it| !before.contains(it)) {
+        cx.effects.probe(Probe::IsrExpanded);
+    }
+    if before.iter().any(|it| !after.contains(it)) {
+        cx.effects.probe(Probe::IsrShrunk);
     }
 }

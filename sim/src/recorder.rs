@@ -164,8 +164,11 @@ impl Recorder {
     }
 
     /// A rare state was reached.
-    pub fn probe(&mut self, probe: Probe) {
+    pub fn probe(&mut self, now_us: u64, who: &Identity, probe: Probe) {
         self.digest.probe();
+        if let Some(trace) = &mut self.trace {
+            trace.probe(now_us, &who.name, probe);
+        }
         *self.counts.probes.entry(probe).or_default() += 1;
     }
 

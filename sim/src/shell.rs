@@ -12,6 +12,7 @@ use broker_model::client::{Client, ClientConfig};
 use broker_model::effect::{Effect, Effects, File};
 use broker_model::input::{DiskResult, Input, RequestHeader};
 use broker_model::node::{Node, NodeConfig};
+use broker_model::probe::Probe;
 use broker_model::timer::Timer;
 use broker_model::types::{ConnectionId, Endpoint, FlushId, Listener, NodeId, Now, StrBytes};
 use broker_model::wire::request_api;
@@ -24,8 +25,10 @@ use crate::seed::{Purpose, Seed};
 use crate::trace::{BodyHash, Scratch, timer_code};
 use crate::workload::App;
 
+mod latecomers;
 mod outbox;
 
+use latecomers::Latecomers;
 pub use outbox::{OutboxRule, RuleMode};
 
 /// What an engine carries out for a shell, in order.
@@ -184,6 +187,9 @@ pub struct Shell {
     /// Whether each message is decoded again from its encoding.
     round_trip: bool,
     pinned_timers: bool,
+    /// Timers that a script keeps from firing, with the arming whose moment passed meanwhile.
+    withheld: BTreeMap<Timer, Option<u64>>,
+    latecomers: Latecomers,
     outbox: outbox::Outbox,
     paused: Option<Paused>,
 }
@@ -268,6 +274,8 @@ impl Shell {
             keeps_encoded: false,
             round_trip: config.round_trip,
             pinned_timers: config.pinned_timers,
+            withheld: BTreeMap::new(),
+            latecomers: Latecomers::default(),
             outbox: outbox::Outbox::default(),
             paused: None,
         }
@@ -347,6 +355,7 @@ impl Shell {
         self.machine = None;
         self.timers.clear();
         self.served.clear();
+        self.latecomers = Latecomers::default();
         self.ready.clear();
         self.commands.clear();
         self.outbox.forget_messages();
@@ -387,6 +396,10 @@ impl Shell {
         let Some(at) = self.timers.iter().position(|armed| armed.arming == arming) else {
             return;
         };
+        if let Some(missed) = self.withheld.get_mut(&timer) {
+            *missed = Some(arming);
+            return;
+        }
         self.timers.swap_remove(at);
         self.ready
             .push_back((Input::Fired(timer), BodyHash::default()));
@@ -400,6 +413,22 @@ impl Shell {
             .iter()
             .find(|armed| armed.timer == timer)
             .map(|armed| armed.arming)
+    }
+
+    /// From now on that timer does not fire by itself.
+    pub fn withhold(&mut self, timer: Timer) {
+        self.withheld.entry(timer).or_default();
+    }
+
+    /// Whether that timer does not fire by itself.
+    #[must_use]
+    pub fn withholds(&self, timer: Timer) -> bool {
+        self.withheld.contains_key(&timer)
+    }
+
+    /// The timer fires again. Returns the arming whose moment passed while it did not.
+    pub fn grant(&mut self, timer: Timer) -> Option<u64> {
+        self.withheld.remove(&timer).flatten()
     }
 
     /// A flush ended.
@@ -564,7 +593,11 @@ impl Shell {
         recorder.step(&self.identity, self.incarnation, now_us, &input, hash);
         if let Input::Request { conn, header, body } = &input {
             let served = self.served.entry(*conn).or_default();
-            served.busy = Some((header.version, request_api(body)));
+            let api_key = request_api(body);
+            served.busy = Some((header.version, api_key));
+            if self.latecomers.is_late(&header.client_id, *conn, api_key) {
+                recorder.probe(now_us, &self.identity, Probe::LateRequest);
+            }
         }
         let now = self.clock.now(now_us);
         let mut effects = std::mem::take(&mut self.effects);
@@ -660,7 +693,7 @@ impl Shell {
                 self.served.remove(&conn);
                 self.outbox.close(conn, out);
             }
-            Effect::Probe(probe) => recorder.probe(probe),
+            Effect::Probe(probe) => recorder.probe(now_us, &self.identity, probe),
             Effect::Event(event) => self.tell_app(now_us, event, recorder),
             Effect::Halt => {
                 recorder.effect(now_us, &self.identity, &effect, 0);

@@ -121,20 +121,36 @@ impl EventEngine {
         }
     }
 
-    /// A timer's moment comes now. False if it is not armed.
+    /// A timer's moment comes now, whether it is withheld or not. False if it is not armed.
     pub fn fire(&mut self, process: ProcessId, timer: Timer) -> bool {
         let shell = self.shell(process);
         let Some(arming) = shell.armed(timer) else {
             return false;
         };
-        let incarnation = shell.incarnation();
+        let withheld = shell.withholds(timer);
+        shell.grant(timer);
+        self.fire_arming(process, timer, arming);
+        if withheld {
+            self.shell(process).withhold(timer);
+        }
+        true
+    }
+
+    /// A timer that was withheld fires by itself again; now, if its moment has passed.
+    pub fn grant(&mut self, process: ProcessId, timer: Timer) {
+        if let Some(arming) = self.shell(process).grant(timer) {
+            self.fire_arming(process, timer, arming);
+        }
+    }
+
+    fn fire_arming(&mut self, process: ProcessId, timer: Timer, arming: u64) {
+        let incarnation = self.shell(process).incarnation();
         self.handle(What::Fire {
             process,
             incarnation,
             timer,
             arming,
         });
-        true
     }
 
     fn shell(&mut self, process: ProcessId) -> &mut Shell {

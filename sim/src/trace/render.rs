@@ -115,10 +115,13 @@ impl Names {
                 epoch,
                 role,
                 leader,
+                voted,
                 ..
             } => {
                 let leader = leader.map_or_else(String::new, |node| format!(" leader n{node}"));
-                ("become", format!("raft {role:?} epoch {epoch}{leader}"))
+                let voted = voted.map_or_else(String::new, |node| format!(" voted n{node}"));
+                let what = format!("raft {role:?} epoch {epoch}{leader}{voted}");
+                ("become", what)
             }
             Note::QuorumStateWritten { epoch, voted, .. } => {
                 let voted = voted.map_or_else(String::new, |node| format!(" voted n{node}"));

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use broker_model::effect::Effect;
 use broker_model::input::Input;
 use broker_model::note::Note;
+use broker_model::probe::Probe;
 use broker_model::types::{ConnectionId, NodeId};
 
 use super::render::Names;
@@ -148,6 +149,11 @@ impl TraceSink {
         self.names.learn(note);
         let (verb, what) = self.names.note(note);
         self.push(at_us, &format!("n{node}"), verb, what);
+    }
+
+    /// A rare state was reached.
+    pub fn probe(&mut self, at_us: u64, who: &str, probe: Probe) {
+        self.push(at_us, who, "reach", probe.id().to_owned());
     }
 
     /// A history line.

@@ -198,6 +198,11 @@ impl<'a, E: Engine> Run<'a, E> {
         if self.violated() {
             return Ok(None);
         }
+        self.conclude()
+    }
+
+    /// Everything after the last fault was reverted: the cluster heals, and is read to its end.
+    pub(crate) fn conclude(&mut self) -> Result<Option<Violation>, PropertyError> {
         if let Some(stuck) = self.heal() {
             return Ok(Some(stuck));
         }
@@ -260,11 +265,16 @@ impl<'a, E: Engine> Run<'a, E> {
             }
             faults.run(&mut self.cluster);
         }
+        self.end_workload();
+        faults.heal(&mut self.cluster);
+    }
+
+    /// From here on nothing goes wrong any more.
+    pub(crate) fn end_workload(&mut self) {
         self.cluster
             .engine
             .with_recorder(|recorder| recorder.set_chaos(false));
         self.phase(Phase::Heal);
-        faults.heal(&mut self.cluster);
     }
 
     /// Demands convergence, within a bound, from a cluster that nothing disturbs any more.
@@ -430,7 +440,7 @@ impl<'a, E: Engine> Run<'a, E> {
         SentDirectory::new(sends.collect())
     }
 
-    fn violated(&mut self) -> bool {
+    pub(crate) fn violated(&mut self) -> bool {
         self.cluster
             .engine
             .with_recorder(|recorder| recorder.violation().is_some())

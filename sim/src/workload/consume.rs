@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use broker_model::client::command::{
     Command, Event, OpId, PolledPartition, ResetReason, StartFrom,
 };
-use broker_model::types::{StrBytes, TopicIdPartition, TopicPartition};
+use broker_model::types::{Offset, StrBytes, TopicIdPartition, TopicPartition};
 
 use super::{App, Journal, SentDirectory};
 use crate::cluster::TopicFacts;
@@ -37,6 +37,10 @@ pub struct Consume {
     rewound: usize,
     polling: Option<OpId>,
     next_poll_us: Option<u64>,
+    /// Polls that a script lets go whatever the rhythm is.
+    released: u32,
+    /// Where a script wants it to go on.
+    sought: Option<i64>,
     draining: bool,
     positions: BTreeMap<TopicIdPartition, i64>,
 }
@@ -56,6 +60,8 @@ impl Consume {
             rewound: 0,
             polling: None,
             next_poll_us: None,
+            released: 0,
+            sought: None,
             draining: false,
             positions: BTreeMap::new(),
         }
@@ -86,18 +92,30 @@ impl Consume {
         self.assigned = true;
     }
 
-    fn rewind(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
+    /// Goes to an offset of every partition, or to its beginning.
+    fn seek_to(
+        &mut self,
+        now_us: u64,
+        to: StartFrom,
+        recorder: &mut Recorder,
+        calls: &mut VecDeque<Command>,
+    ) {
         let facts = self
             .facts
             .expect("consumption starts once the topics exist");
         let numbers = (0..facts.partitions).filter_map(|p| recorder.partition_of(facts.id, p));
-        let to = numbers.map(|p| (p, BEGINNING)).collect();
-        let op = self.journal.invoke(now_us, recorder, Op::Seek { to });
+        let offset = match to {
+            StartFrom::At(offset) => offset.0,
+            _ => BEGINNING,
+        };
+        let sought = numbers.map(|p| (p, offset)).collect();
+        let op = self
+            .journal
+            .invoke(now_us, recorder, Op::Seek { to: sought });
         self.journal.ok(now_us, recorder, op, Res::Unit);
-        let seeks = self.partitions().map(|partition| Command::Seek {
-            partition,
-            to: StartFrom::Beginning,
-        });
+        let seeks = self
+            .partitions()
+            .map(|partition| Command::Seek { partition, to });
         calls.extend(seeks);
     }
 
@@ -111,6 +129,9 @@ impl Consume {
         });
     }
 }
+
+/// Between two polls that a script lets go.
+const RELEASED_PAUSE_MS: u64 = 10;
 
 /// `ListOffsets.EARLIEST_TIMESTAMP`, as the history names the beginning of a log.
 const BEGINNING: i64 = -2;
@@ -132,7 +153,10 @@ impl App for Consume {
         let due = self.rhythm.rewinds_ms.get(self.rewound);
         if due.is_some_and(|at_ms| self.start_us + at_ms * 1_000 <= now_us) && !self.draining {
             self.rewound += 1;
-            self.rewind(now_us, recorder, calls);
+            self.seek_to(now_us, StartFrom::Beginning, recorder, calls);
+        }
+        if let Some(offset) = self.sought.take() {
+            self.seek_to(now_us, StartFrom::At(Offset(offset)), recorder, calls);
         }
         self.poll(now_us, recorder, calls);
     }
@@ -152,7 +176,12 @@ impl App for Consume {
                 }
                 let polled = polled(&parts, self.facts, &self.sent, recorder);
                 self.journal.ok(now_us, recorder, op, polled);
-                self.next_poll_us = Some(now_us + self.rhythm.pause_ms * 1_000);
+                self.released = self.released.saturating_sub(1);
+                let pause_ms = match self.released {
+                    0 => self.rhythm.pause_ms,
+                    _ => RELEASED_PAUSE_MS,
+                };
+                self.next_poll_us = Some(now_us + pause_ms * 1_000);
             }
             Event::Reset {
                 partition,
@@ -173,11 +202,18 @@ impl App for Consume {
     }
 
     fn next_wake_us(&self) -> Option<u64> {
-        self.next_poll_us
+        self.next_poll_us.filter(|_| self.polling.is_none())
     }
 
-    fn release(&mut self, _calls: u32) {
-        self.next_poll_us = Some(self.start_us);
+    fn release(&mut self, calls: u32) {
+        self.released = self.released.saturating_add(calls);
+        if self.polling.is_none() {
+            self.next_poll_us = Some(self.start_us);
+        }
+    }
+
+    fn seek(&mut self, to: i64) {
+        self.sought = Some(to);
     }
 
     fn drain(&mut self) {

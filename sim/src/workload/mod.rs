@@ -40,6 +40,9 @@ pub trait App {
     /// A script lets it make that many more calls now.
     fn release(&mut self, _calls: u32) {}
 
+    /// A script sends it to that offset, before its next poll.
+    fn seek(&mut self, _to: i64) {}
+
     /// From now on it starts nothing new.
     fn drain(&mut self);
 

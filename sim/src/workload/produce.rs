@@ -160,7 +160,7 @@ impl App for Produce {
     }
 
     fn release(&mut self, calls: u32) {
-        self.released += calls;
+        self.released = self.released.saturating_add(calls);
     }
 
     fn drain(&mut self) {

@@ -15,21 +15,35 @@
 //! | verb | does |
 //! |---|---|
 //! | `bug ID` | switches a historic bug on; only before `nodes` |
-//! | `nodes N [k=v …]` | starts N combined nodes and waits until they formed a cluster |
+//! | `expect CHECK` | the judge goes on after this check's violations, to what they lead to |
+//! | `nodes N [k=v …]` | adds N combined nodes; the cluster has formed before the first action |
 //! | `topic NAME PxR [k=v …]` | creates a topic and waits for its leaders |
 //! | `producer NAME [k=v …]`, `consumer NAME TOPIC [k=v …]` | starts a client |
-//! | `send P TOPIC-N [count]` | sends records, waits for nothing |
-//! | `poll C` | polls once and shows the offsets |
+//! | `send P TOPIC-N [count [bytes]]` | sends records, waits for nothing |
+//! | `poll C` | polls once; what came is shown where it came |
+//! | `seek C OFFSET` | the next poll goes on there, in every partition |
 //! | `run 500ms` | lets time pass |
 //! | `fire n1 TIMER` | a timer's moment comes now |
+//! | `withhold n1 TIMER`, `grant n1 TIMER` | it fires only when told; by itself again |
 //! | `kill n1`, `power-off n1`, `start n1`, `pause n1`, `resume n1` | processes |
+//! | `stop n1` | a controlled shutdown |
 //! | `cut n1 -> n2`, `cut n1 <-> n2`, `isolate n1`, `heal` | the network |
-//! | `hold n1 API requests\|responses`, `drop …`, `release` | one kind of RPC in an outbox |
+//! | `hold n1 API requests\|responses [n]`, `drop …`, `release` | one kind of RPC in an outbox |
 //! | `move orders-0 to n2` | an operator moves leadership |
 //! | `show orders-0`, `show raft` | what each node holds |
+//! | `watch WORD…` | shows more from here on: verbs of trace lines, messages of an API, `raft` |
+//!
+//! `withhold n1 apply-metadata` is how a broker lags: what is committed meanwhile it learns in one
+//! step (`fire n1 apply-metadata`), as Kafka's loader publishes one delta for all that it has read.
+//!
+//! After the last line everything that is wrong is reverted, the cluster heals and fresh consumers
+//! read it to the end, out of sight; then the judge speaks, and the rare states that the schedule
+//! reached are listed. A violation ends the script where it shows.
 
+mod page;
+mod plan;
 mod script;
 mod stage;
 
 pub use script::{Properties, ScriptError, Verb, parse};
-pub use stage::transcript;
+pub use stage::{Transcript, transcript};

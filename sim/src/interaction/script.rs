@@ -13,7 +13,9 @@ use crate::fault::target::PartitionName;
 pub enum Verb {
     /// `bug ID`
     Bug(String),
-    /// `nodes N [k=v …]`
+    /// `expect CHECK`
+    Expect(String),
+    /// `nodes N [k=v …]`; a second line adds nodes of another kind.
     Nodes(i32, Properties),
     /// `topic NAME PxR [k=v …]`
     Topic {
@@ -30,7 +32,7 @@ pub enum Verb {
     Producer(String, Properties),
     /// `consumer NAME TOPIC [k=v …]`
     Consumer(String, String, Properties),
-    /// `send P TOPIC-N [count]`
+    /// `send P TOPIC-N [count [bytes]]`
     Send {
         /// By whom.
         client: String,
@@ -38,9 +40,13 @@ pub enum Verb {
         to: PartitionName,
         /// How many.
         count: u32,
+        /// Each value's length.
+        bytes: u32,
     },
     /// `poll C`
     Poll(String),
+    /// `seek C OFFSET`
+    Seek(String, i64),
     /// `run 500ms`
     Run(u64),
     /// `fire n1 TIMER`
@@ -78,9 +84,17 @@ pub enum Verb {
         side: Side,
         /// Lost, or held back.
         drop: bool,
+        /// How many; later ones pass.
+        count: u32,
     },
     /// `release`
     Release,
+    /// `withhold n1 TIMER`
+    Withhold(String, Timer),
+    /// `grant n1 TIMER`
+    Grant(String, Timer),
+    /// `watch WORD…`
+    Watch(Vec<String>),
     /// `move orders-0 to n2`
     Move(PartitionName, i32),
     /// `stop n1`: a controlled shutdown.
@@ -129,87 +143,153 @@ pub fn parse(script: &str) -> Result<Vec<(usize, Verb)>, ScriptError> {
 }
 
 fn verb(text: &str) -> Result<Verb, String> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let name = |at: usize| -> Result<String, String> {
-        let word = words
-            .get(at)
-            .ok_or_else(|| format!("{text:?} needs more words"))?;
-        Ok((*word).to_owned())
+    let words = Words {
+        text,
+        words: text.split_whitespace().collect(),
     };
-    let rest = |from: usize| properties(words.get(from..).unwrap_or_default());
-    Ok(match words.first().copied().unwrap_or_default() {
-        "bug" => Verb::Bug(name(1)?),
-        "nodes" => Verb::Nodes(number(&name(1)?)?, rest(2)?),
+    let first = words.words.first().copied().unwrap_or_default();
+    let known = [
+        declaration,
+        client_verb,
+        process_verb,
+        network_verb,
+        other_verb,
+    ];
+    let mut known = known
+        .into_iter()
+        .map(|understand| understand(first, &words));
+    let understood = known.find_map(Result::transpose);
+    understood.unwrap_or_else(|| Err(format!("unknown verb {first:?}")))
+}
+
+/// The words of a line.
+struct Words<'a> {
+    text: &'a str,
+    words: Vec<&'a str>,
+}
+
+impl<'a> Words<'a> {
+    fn get(&self, at: usize) -> Option<&'a str> {
+        self.words.get(at).copied()
+    }
+
+    fn word(&self, at: usize) -> Result<&'a str, String> {
+        self.get(at)
+            .ok_or_else(|| format!("{:?} needs more words", self.text))
+    }
+
+    fn name(&self, at: usize) -> Result<String, String> {
+        self.word(at).map(str::to_owned)
+    }
+
+    fn rest(&self, from: usize) -> &[&'a str] {
+        self.words.get(from..).unwrap_or_default()
+    }
+}
+
+/// What the plan is made of.
+fn declaration(first: &str, words: &Words<'_>) -> Result<Option<Verb>, String> {
+    Ok(Some(match first {
+        "bug" => Verb::Bug(words.name(1)?),
+        "expect" => Verb::Expect(words.name(1)?),
+        "nodes" => Verb::Nodes(number(words.word(1)?)?, properties(words.rest(2))?),
         "topic" => {
-            let shape = name(2)?;
+            let shape = words.word(2)?;
             let (partitions, replicas) = shape
                 .split_once('x')
                 .ok_or_else(|| format!("{shape:?} is not PxR"))?;
             Verb::Topic {
-                name: name(1)?,
+                name: words.name(1)?,
                 partitions: number(partitions)?,
                 replication_factor: number(replicas)?,
-                properties: rest(3)?,
+                properties: properties(words.rest(3))?,
             }
         }
-        "producer" => Verb::Producer(name(1)?, rest(2)?),
-        "consumer" => Verb::Consumer(name(1)?, name(2)?, rest(3)?),
-        "send" => {
-            let count = words.get(3).map_or(Ok(1), |count| number(count))?;
-            Verb::Send {
-                client: name(1)?,
-                to: name(2)?.parse()?,
-                count,
-            }
+        "producer" => Verb::Producer(words.name(1)?, properties(words.rest(2))?),
+        "consumer" => {
+            let properties = properties(words.rest(3))?;
+            Verb::Consumer(words.name(1)?, words.name(2)?, properties)
         }
-        "poll" => Verb::Poll(name(1)?),
-        "run" => Verb::Run(millis(&name(1)?)?),
-        "fire" => Verb::Fire(name(1)?, timer(&name(2)?)?),
-        "kill" => Verb::Kill(name(1)?),
-        "power-off" => Verb::PowerOff(name(1)?),
-        "start" => Verb::Start(name(1)?),
-        "stop" => Verb::Stop(name(1)?),
-        "pause" => Verb::Pause(name(1)?),
-        "resume" => Verb::Resume(name(1)?),
-        "cut" => {
-            let both = match name(2)?.as_str() {
+        _ => return Ok(None),
+    }))
+}
+
+/// What an application does.
+fn client_verb(first: &str, words: &Words<'_>) -> Result<Option<Verb>, String> {
+    Ok(Some(match first {
+        "send" => Verb::Send {
+            client: words.name(1)?,
+            to: words.word(2)?.parse()?,
+            count: words.get(3).map_or(Ok(1), number)?,
+            bytes: words.get(4).map_or(Ok(VALUE_BYTES), number)?,
+        },
+        "poll" => Verb::Poll(words.name(1)?),
+        "seek" => Verb::Seek(words.name(1)?, number(words.word(2)?)?),
+        _ => return Ok(None),
+    }))
+}
+
+/// What happens to a process.
+fn process_verb(first: &str, words: &Words<'_>) -> Result<Option<Verb>, String> {
+    Ok(Some(match first {
+        "kill" => Verb::Kill(words.name(1)?),
+        "power-off" => Verb::PowerOff(words.name(1)?),
+        "start" => Verb::Start(words.name(1)?),
+        "stop" => Verb::Stop(words.name(1)?),
+        "pause" => Verb::Pause(words.name(1)?),
+        "resume" => Verb::Resume(words.name(1)?),
+        "fire" => Verb::Fire(words.name(1)?, timer(words.word(2)?)?),
+        "withhold" => Verb::Withhold(words.name(1)?, timer(words.word(2)?)?),
+        "grant" => Verb::Grant(words.name(1)?, timer(words.word(2)?)?),
+        _ => return Ok(None),
+    }))
+}
+
+/// What happens to messages.
+fn network_verb(first: &str, words: &Words<'_>) -> Result<Option<Verb>, String> {
+    Ok(Some(match first {
+        "cut" => Verb::Cut {
+            from: words.name(1)?,
+            to: words.name(3)?,
+            both: match words.word(2)? {
                 "->" => false,
                 "<->" => true,
                 arrow => return Err(format!("{arrow:?} is neither -> nor <->")),
-            };
-            Verb::Cut {
-                from: name(1)?,
-                to: name(3)?,
-                both,
-            }
-        }
-        "isolate" => Verb::Isolate(name(1)?),
+            },
+        },
+        "isolate" => Verb::Isolate(words.name(1)?),
         "heal" => Verb::Heal,
-        word @ ("hold" | "drop") => {
-            let side = match name(3)?.as_str() {
+        "hold" | "drop" => Verb::Rule {
+            who: words.name(1)?,
+            api: words.name(2)?,
+            side: match words.word(3)? {
                 "requests" => Side::Request,
                 "responses" => Side::Response,
                 side => return Err(format!("{side:?} is neither requests nor responses")),
-            };
-            Verb::Rule {
-                who: name(1)?,
-                api: name(2)?,
-                side,
-                drop: word == "drop",
-            }
-        }
+            },
+            drop: first == "drop",
+            count: words.get(4).map_or(Ok(u32::MAX), number)?,
+        },
         "release" => Verb::Release,
+        _ => return Ok(None),
+    }))
+}
+
+fn other_verb(first: &str, words: &Words<'_>) -> Result<Option<Verb>, String> {
+    Ok(Some(match first {
+        "run" => Verb::Run(millis(words.word(1)?)?),
         "move" => {
-            let to = name(3)?;
+            let to = words.word(3)?;
             let node = to
                 .strip_prefix('n')
                 .ok_or_else(|| format!("{to:?} is not a node"))?;
-            Verb::Move(name(1)?.parse()?, number(node)?)
+            Verb::Move(words.word(1)?.parse()?, number(node)?)
         }
-        "show" if words.get(1) == Some(&"raft") => Verb::ShowRaft,
-        "show" => Verb::ShowPartition(name(1)?.parse()?),
-        word => return Err(format!("unknown verb {word:?}")),
-    })
+        "show" if words.get(1) == Some("raft") => Verb::ShowRaft,
+        "show" => Verb::ShowPartition(words.word(1)?.parse()?),
+        "watch" => Verb::Watch(words.rest(1).iter().map(|it| (*it).to_owned()).collect()),
+        _ => return Ok(None),
+    }))
 }
 
 fn properties(words: &[&str]) -> Result<Properties, String> {
@@ -238,18 +318,28 @@ fn millis(text: &str) -> Result<u64, String> {
 }
 
 fn timer(text: &str) -> Result<Timer, String> {
-    Ok(match text {
-        "election" => Timer::Election,
-        "raft-fetch" => Timer::RaftFetch,
-        "check-quorum" => Timer::CheckQuorum,
-        "apply-metadata" => Timer::ApplyMetadata,
-        "heartbeat" => Timer::Heartbeat,
-        "isr-expiration" => Timer::IsrExpiration,
-        "purgatory" => Timer::Purgatory,
-        "broker-sessions" => Timer::BrokerSessions,
-        _ => return Err(format!("unknown timer {text:?}")),
-    })
+    let known = TIMERS.iter().find(|(name, _)| *name == text);
+    known
+        .map(|(_, timer)| *timer)
+        .ok_or_else(|| format!("unknown timer {text:?}"))
 }
+
+/// How long a value is unless the script says so: what the judge needs, and nothing else.
+const VALUE_BYTES: u32 = 24;
+
+/// The timers that a script may name.
+const TIMERS: &[(&str, Timer)] = &[
+    ("election", Timer::Election),
+    ("election-backoff", Timer::ElectionBackoff),
+    ("raft-fetch", Timer::RaftFetch),
+    ("check-quorum", Timer::CheckQuorum),
+    ("apply-metadata", Timer::ApplyMetadata),
+    ("heartbeat", Timer::Heartbeat),
+    ("isr-expiration", Timer::IsrExpiration),
+    ("purgatory", Timer::Purgatory),
+    ("broker-sessions", Timer::BrokerSessions),
+    ("leader-imbalance", Timer::LeaderImbalance),
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,154 @@
+//! Explicit schedules as transcripts: one script, one test, one snapshot that tells the story.
+//!
+//! The scripts are in `interaction/`, the transcripts in `snapshots/`. A script that switches a
+//! historic bug on (`> bug ID`) must end with a violation, and the same script without the bug must
+//! not: both transcripts are kept. What a script may say is in [`sim::interaction`].
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use broker_model::bug::Bug;
+use broker_model::probe::Probe;
+use sim::interaction::{Transcript, transcript};
+
+/// Names every script, and makes a test of each.
+macro_rules! scripts {
+    ($($test:ident = $name:literal,)*) => {
+        const SCRIPTS: &[&str] = &[$($name,)*];
+
+        $(
+            #[test]
+            fn $test() {
+                tell($name);
+            }
+        )*
+    };
+}
+
+scripts! {
+    broker_fenced = "broker-fenced",
+    broker_reregistered = "broker-reregistered",
+    check_quorum_resigned = "check-quorum-resigned",
+    consumer_out_of_range = "consumer-out-of-range",
+    consumer_truncation = "consumer-truncation",
+    controlled_shutdown = "controlled-shutdown",
+    delayed_produce_demoted = "delayed-produce-demoted",
+    duplicate_produce = "duplicate-produce",
+    election = "election",
+    isr_shrinks_and_expands = "isr-shrinks-and-expands",
+    kafka_5494_accept_gaps = "kafka-5494-accept-gaps",
+    kafka_5494_no_rebuild = "kafka-5494-no-rebuild",
+    kafka_5494_renumber_order = "kafka-5494-renumber-order",
+    kafka_5494_window_one = "kafka-5494-window-one",
+    kip_101_hw_truncation = "kip-101-hw-truncation",
+    kip_279_unknown_epoch_lookup = "kip-279-unknown-epoch-lookup",
+    kip_497_hw_ignores_pending_isr = "kip-497-hw-ignores-pending-isr",
+    kraft_no_flush_before_fetch = "kraft-no-flush-before-fetch",
+    late_request = "late-request",
+    not_enough_replicas = "not-enough-replicas",
+    power_loss = "power-loss",
+    pre_vote_refused = "pre-vote-refused",
+    raft_truncation = "raft-truncation",
+    split_roles = "split-roles",
+    split_vote = "split-vote",
+    zombie_leader = "zombie-leader",
+}
+
+/// Rare states that no script reaches, with the reason.
+const NOT_REACHED: &[(Probe, &str)] = &[(
+    Probe::NotEnoughReplicasAfterAppend,
+    "the high watermark stands still while the ISR is too small, so what it has passed was \
+     acknowledged in the step that moved it; Kafka's threads can shrink the ISR in between",
+)];
+
+#[test]
+fn every_rare_state_has_its_transcript() {
+    let reached: BTreeSet<Probe> = SCRIPTS.iter().flat_map(|name| reached(name)).collect();
+    for probe in Probe::ALL {
+        let reason = NOT_REACHED.iter().find(|(known, _)| known == probe);
+        match reason {
+            None => assert!(reached.contains(probe), "no script reaches {}", probe.id()),
+            Some(_) => assert!(
+                !reached.contains(probe),
+                "{} is reached after all",
+                probe.id()
+            ),
+        }
+    }
+}
+
+#[test]
+fn every_script_is_named_and_every_bug_has_one() {
+    let files = fs::read_dir(folder()).expect("the scripts are beside this file");
+    let files = files.map(|file| file.expect("the folder can be read").path());
+    let stem = |path: &Path| path.file_stem()?.to_str().map(str::to_owned);
+    let files: BTreeSet<String> = files.filter_map(|path| stem(&path)).collect();
+    let named: BTreeSet<String> = SCRIPTS.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(files, named);
+    for bug in Bug::ALL {
+        assert!(named.contains(bug.id()), "{} has no script", bug.id());
+    }
+}
+
+/// Plays a script and compares its transcript; twice, if it switches a bug on.
+fn tell(name: &str) {
+    let script = script(name);
+    let told = play(name, &script);
+    let Some(clean) = without_bug(&script) else {
+        compare(name, &told);
+        return assert_clean(name, &told);
+    };
+    let clean = play(name, &clean);
+    compare(name, &told);
+    compare(&format!("{name}.fixed"), &clean);
+    assert!(told.violation.is_some(), "the judge does not see {name}");
+    assert_clean(name, &clean);
+}
+
+fn reached(name: &str) -> BTreeSet<Probe> {
+    let script = script(name);
+    let clean = without_bug(&script).map(|clean| play(name, &clean).reached);
+    let told = play(name, &script).reached;
+    told.into_iter()
+        .chain(clean.into_iter().flatten())
+        .collect()
+}
+
+fn assert_clean(name: &str, told: &Transcript) {
+    if let Some(violation) = &told.violation {
+        panic!("{name}: {}: {}", violation.check, violation.detail);
+    }
+}
+
+/// The script without its bug and without what is expected of it, if it switches one on.
+fn without_bug(script: &str) -> Option<String> {
+    let of_bug = |line: &&str| line.starts_with("> bug ") || line.starts_with("> expect ");
+    script.lines().any(|line| of_bug(&line)).then(|| {
+        let rest: Vec<&str> = script.lines().filter(|line| !of_bug(line)).collect();
+        rest.join("\n") + "\n"
+    })
+}
+
+fn play(name: &str, script: &str) -> Transcript {
+    match transcript(script) {
+        Ok(told) => told,
+        Err(error) => panic!("{name}.txt: {error}"),
+    }
+}
+
+fn script(name: &str) -> String {
+    let path = folder().join(name).with_extension("txt");
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/interaction"))
+}
+
+fn compare(name: &str, told: &Transcript) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, told.page));
+}

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::case::{Case, RUN, carry_out, judged};
 use crate::engine::EngineKind;
+use crate::engine::bare::{self, Burden};
 use crate::scenario::Scenario;
 use crate::seed::Seed;
 use crate::sweep::{Limits, cores, in_order};
@@ -65,6 +66,7 @@ struct Course {
 }
 
 /// What one run took and gave.
+#[derive(Clone, Copy)]
 struct Lap {
     wall: Duration,
     simulated_ms: u64,
@@ -73,6 +75,7 @@ struct Lap {
     requests: u64,
     acked: u64,
     passed: bool,
+    burden: Burden,
 }
 
 /// Measures the rows of those names; all, if there are none. `each` gets a row when it is done.
@@ -140,7 +143,31 @@ const KRAFT: &str = include_str!("../bench/kraft.toml");
 
 /// The row `turmoil`, and bare turmoil with the same hosts, ticks and messages beside it.
 fn on_turmoil(course: &Course) -> Result<Vec<Row>, String> {
-    Ok(vec![course.measure()?])
+    reset_peak();
+    let laps = course.run()?;
+    let wall: Duration = laps.iter().map(|lap| lap.wall).sum();
+    let mut ours = course.row(&laps, wall);
+    reset_peak();
+    let mut bare = Vec::new();
+    for lap in &laps {
+        let stopwatch = Stopwatch::start();
+        bare::carry(lap.burden)?;
+        bare.push(Lap {
+            wall: stopwatch.elapsed(),
+            events: 0,
+            events_total: 0,
+            acked: 0,
+            ..*lap
+        });
+    }
+    let floor: Duration = bare.iter().map(|lap| lap.wall).sum();
+    ours.floor_ratio = Some(ratio(micros(wall), micros(floor)));
+    let floor = Row {
+        row: "turmoil-bare",
+        engine: "bare",
+        ..course.row(&bare, floor)
+    };
+    Ok(vec![ours, floor])
 }
 
 impl Course {
@@ -205,7 +232,9 @@ fn lap(case: &Case) -> Result<Lap, String> {
     let stopwatch = Stopwatch::start();
     let carried = carry_out(&plan, judged(case.engine), RUN)?;
     let wall = stopwatch.elapsed();
+    let total_ms = carried.end.as_ref().map_or(0, |end| end.total_ms);
     let counts = carried.end.map(|end| end.counts).unwrap_or_default();
+    let hosts = plan.nodes.len() + plan.clients.len() + HARNESS_CLIENTS;
     Ok(Lap {
         wall,
         simulated_ms: carried.verdict.simulated_ms,
@@ -214,14 +243,27 @@ fn lap(case: &Case) -> Result<Lap, String> {
         requests: counts.requests,
         acked: counts.acked,
         passed: carried.verdict.passed(),
+        burden: Burden {
+            seed: plan.seed,
+            hosts: u16::try_from(hosts).expect("few processes"),
+            tick_ms: plan.run.tick_ms,
+            latency_us: plan.run.latency_us,
+            simulated_ms: total_ms,
+            messages: counts.messages,
+            message_bytes: counts.message_bytes,
+        },
     })
 }
 
+/// The admin client; the final readers come when the run is over.
+const HARNESS_CLIENTS: usize = 1;
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).expect("a bench ends")
+}
+
 fn median_speed(laps: &[Lap]) -> f64 {
-    let speed = |lap: &Lap| {
-        let wall_us = u64::try_from(lap.wall.as_micros()).expect("a run ends");
-        ratio(lap.simulated_ms * 1_000, wall_us)
-    };
+    let speed = |lap: &Lap| ratio(lap.simulated_ms * 1_000, micros(lap.wall));
     let mut speeds: Vec<f64> = laps.iter().map(speed).collect();
     speeds.sort_by(f64::total_cmp);
     speeds.get(speeds.len() / 2).copied().unwrap_or(0.0)

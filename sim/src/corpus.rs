@@ -12,7 +12,7 @@ use crate::case::{Case, Runner, carry_out, judged};
 use crate::engine::EngineKind;
 use crate::nearest::unknown;
 use crate::plan::{FaultPlan, Plan};
-use crate::scenario::{Scenario, parse_toml, root};
+use crate::scenario::{Scenario, parse_toml, root, to_toml, top_level_keys};
 use crate::seed::Seed;
 use crate::verdict::Verdict;
 use crate::wall;
@@ -44,7 +44,7 @@ impl PlanFile {
     /// As a file says it.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a plan is plain data")
+        to_toml(self)
     }
 }
 
@@ -154,8 +154,9 @@ pub struct Stored {
 pub fn read_stored(path: &Path) -> Result<Option<Stored>, String> {
     let text = read(path)?;
     let place = path.display().to_string();
-    let table: toml::Table = parse_toml(&place, &text)?;
-    if table.contains_key("plan") {
+    let keys = top_level_keys(&place, &text)?;
+    let has = |key: &str| keys.iter().any(|each| each == key);
+    if has("plan") {
         let file: PlanFile = parse_toml(&place, &text)?;
         return Ok(Some(Stored {
             engine: file.engine,
@@ -163,7 +164,7 @@ pub fn read_stored(path: &Path) -> Result<Option<Stored>, String> {
             plan: file.plan,
         }));
     }
-    if table.contains_key("seed") {
+    if has("seed") {
         let file: SeedFile = parse_toml(&place, &text)?;
         let plan = file.plan().map_err(|what| format!("{place}: {what}"))?;
         return Ok(Some(Stored {
@@ -206,8 +207,8 @@ pub fn keep(seed: &SeedFile) -> Result<PathBuf, String> {
     let what = seed.invariant.split('/').next().unwrap_or_default();
     let name = format!("{number:04}-{}-{}.toml", seed.scenario, slug(what));
     let path = root().join("seeds").join(name);
-    let text = toml::to_string(seed).expect("a seed file is plain data");
-    fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    fs::write(&path, to_toml(seed))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok(path)
 }
 

@@ -61,6 +61,8 @@ pub struct RunEnd {
     pub marks: Vec<(u64, u128)>,
     /// Simulated milliseconds of the workload phase; the heal phase is not in it.
     pub simulated_ms: u64,
+    /// Simulated milliseconds of all phases.
+    pub total_ms: u64,
     /// What was counted.
     pub counts: Counts,
     /// The client history.
@@ -124,6 +126,7 @@ fn through<E: Engine>(plan: &Plan, engine: E) -> Result<RunEnd, PropertyError> {
         digest: recorder.digest.value(),
         marks: recorder.digest.marks().to_vec(),
         simulated_ms: simulated_us / 1_000,
+        total_ms: now_us / 1_000,
         trace: recorder.take_trace(),
         counts: recorder.counts,
         lines: recorder.lines,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::recorder::Recorder;
 use crate::shell::{OutboxRule, Shell, ShellConfig};
 
+pub mod bare;
 mod catching;
 mod driver;
 pub mod event;

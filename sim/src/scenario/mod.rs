@@ -107,6 +107,22 @@ pub fn parse_toml<T: serde::de::DeserializeOwned>(place: &str, text: &str) -> Re
     })
 }
 
+/// Writes TOML.
+#[must_use]
+pub fn to_toml(data: &impl serde::Serialize) -> String {
+    toml::to_string(data).expect("plans and seeds are plain data")
+}
+
+/// The keys of a TOML document: what kind of file it is.
+///
+/// # Errors
+///
+/// As [`parse_toml`].
+pub fn top_level_keys(place: &str, text: &str) -> Result<Vec<String>, String> {
+    let table: toml::Table = parse_toml(place, text)?;
+    Ok(table.into_iter().map(|(key, _)| key).collect())
+}
+
 /// The nearest name in serde's "unknown field `a`, expected one of `b`, `c`".
 fn did_you_mean(message: &str) -> Option<&str> {
     if !message.starts_with("unknown") {

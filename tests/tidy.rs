@@ -1,0 +1,250 @@
+//! House rules that no compiler checks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use broker_model::bug::Bug;
+use broker_model::probe::Probe;
+use sim::check::ALL;
+use sim::corpus::{SeedFile, seed_files};
+use sim::fault::Fault;
+use sim::hunt::HUNTS;
+use sim::scenario::{Scenario, root};
+
+/// No file is longer; those that are may only shrink.
+const LINES_MAX: usize = 600;
+/// Files above the ceiling, with the length that they may not exceed.
+const TOO_LONG: &[(&str, usize)] = &[];
+
+fn sources() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for part in ["broker-model", "sim", "tests"] {
+        collect(&root().join(part), &mut all);
+    }
+    assert!(all.len() > 50, "the sources are where they are expected");
+    all
+}
+
+fn collect(directory: &Path, all: &mut Vec<(String, String)>) {
+    let entries = fs::read_dir(directory).expect("a source directory can be read");
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            collect(&path, all);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let text = fs::read_to_string(&path).expect("a source can be read");
+            let name = path.strip_prefix(root()).unwrap_or(&path);
+            all.push((name.display().to_string(), text));
+        }
+    }
+}
+
+fn doc(name: &str) -> String {
+    let path = root().join("docs").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Fails with every line, not with the first.
+fn none(what: &str, found: Vec<String>) {
+    assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn files_are_short() {
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        let lines = text.lines().count();
+        let allowed = TOO_LONG.iter().find(|(long, _)| *long == name);
+        let most = allowed.map_or(LINES_MAX, |(_, most)| *most);
+        if lines > most {
+            found.push(format!("{name} has {lines} lines, more than {most}"));
+        }
+        if allowed.is_some() && lines <= LINES_MAX {
+            found.push(format!("{name} is short now: take it off the list"));
+        }
+    }
+    none("files above the ceiling", found);
+}
+
+#[test]
+fn modules_say_what_they_are() {
+    let silent = sources().into_iter().filter(|(name, text)| {
+        let fixture = name.contains("/snapshots/");
+        !fixture && !text.starts_with("//!")
+    });
+    none(
+        "files without module docs",
+        silent.map(|(name, _)| name).collect(),
+    );
+}
+
+#[test]
+fn layers_keep_to_themselves() {
+    // What may stand only there: a text, and the paths that may have it.
+    let rules: [(&str, &[&str]); 8] = [
+        (
+            "turmoil::Builder::new",
+            &["sim/src/engine/turmoil.rs", "sim/src/engine/bare.rs"],
+        ),
+        ("use tokio", &["sim/src/engine/"]),
+        ("use turmoil", &["sim/src/engine/"]),
+        ("toml::", &["sim/src/scenario/"]),
+        ("Instant::now", &["sim/src/wall.rs"]),
+        ("SystemTime::now", &["sim/src/wall.rs"]),
+        (
+            "use rand",
+            &["sim/src/seed.rs", "sim/src/scenario/value.rs"],
+        ),
+        ("#[allow", &[]),
+    ];
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        if name.starts_with("tests/") {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (what, places) in rules {
+            let code_lines = code
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            let has = code_lines.into_iter().any(|line| line.contains(what));
+            if has && !places.iter().any(|place| name.starts_with(place)) {
+                found.push(format!("{name} has {what:?}, which belongs to {places:?}"));
+            }
+        }
+    }
+    none("layers that know too much", found);
+}
+
+#[test]
+fn the_model_depends_on_no_world() {
+    let path = root().join("broker-model/Cargo.toml");
+    let manifest = fs::read_to_string(path).expect("the manifest can be read");
+    let dependencies = manifest.split("[dependencies]").nth(1).unwrap_or_default();
+    let dependencies = dependencies
+        .split("[dev-dependencies]")
+        .next()
+        .unwrap_or_default();
+    for crate_name in ["tokio", "turmoil", "rand", "serde", "tracing", "log"] {
+        let named = |line: &str| {
+            line.split(['.', '=', ' '])
+                .next()
+                .is_some_and(|name| name == crate_name)
+        };
+        assert!(
+            !dependencies.lines().any(named),
+            "broker-model depends on {crate_name}"
+        );
+    }
+}
+
+#[test]
+fn the_sources_unwrap_nothing() {
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let is_test = name.contains("tests");
+        for (number, line) in (1..).zip(code.lines()) {
+            let comment = line.trim_start().starts_with("//");
+            if !is_test && !comment && line.contains(".unwrap()") {
+                found.push(format!("{name}:{number}"));
+            }
+        }
+    }
+    none("unwraps; an expect says why it holds", found);
+}
+
+#[test]
+fn scenarios_say_what_they_are_for() {
+    let readme = fs::read_to_string(root().join("scenarios/README.md")).expect("it is there");
+    for scenario in Scenario::all().expect("every scenario can be read") {
+        let (name, file) = (&scenario.name, &scenario.file);
+        assert!(!file.title.is_empty(), "{name} has no title");
+        assert!(!file.why.is_empty(), "{name} does not say why");
+        assert!(
+            readme.contains(&format!("| {name} |")),
+            "{name} is not in scenarios/README.md"
+        );
+    }
+}
+
+#[test]
+fn seeds_say_what_broke() {
+    for path in seed_files().expect("seeds/ can be read") {
+        let seed = SeedFile::read(&path).expect("a seed file can be read");
+        assert!(
+            !seed.why.trim().is_empty(),
+            "{} does not say why",
+            path.display()
+        );
+        seed.case().expect("what it names is still there");
+    }
+}
+
+#[test]
+fn faults_and_invariants_have_their_pages() {
+    let faults = doc("faults.md");
+    let missing = Fault::KINDS
+        .into_iter()
+        .filter(|kind| !faults.contains(&format!("## {kind}\n")));
+    none(
+        "faults without a section in docs/faults.md",
+        missing.map(str::to_owned).collect(),
+    );
+    let invariants = doc("invariants.md");
+    let names = ALL.iter().map(|make| make().name().to_owned());
+    let missing = names.filter(|name| !invariants.contains(name.as_str()));
+    none(
+        "checks that docs/invariants.md does not name",
+        missing.collect(),
+    );
+}
+
+#[test]
+fn probes_are_named_where_they_are_reached() {
+    let mut named = String::new();
+    for scenario in Scenario::all().expect("every scenario can be read") {
+        named.push_str(&scenario.file.probes.join(" "));
+        named.push(' ');
+    }
+    let transcripts = root().join("tests/interaction");
+    for entry in fs::read_dir(transcripts).into_iter().flatten().flatten() {
+        named.push_str(&fs::read_to_string(entry.path()).unwrap_or_default());
+    }
+    let silent = Probe::ALL
+        .iter()
+        .filter(|probe| !named.contains(probe.id()));
+    let silent = silent.map(|probe| probe.id().to_owned()).collect();
+    none(
+        "probes that neither a scenario nor a transcript names",
+        silent,
+    );
+}
+
+#[test]
+fn every_bug_is_hunted_where_it_can_be_reached() {
+    let scenarios = sim::scenario::names().expect("scenarios/ can be read");
+    for bug in Bug::ALL {
+        let hunt = HUNTS
+            .iter()
+            .find(|hunt| hunt.bug == bug)
+            .expect("it is hunted");
+        for scenario in hunt.scenarios {
+            assert!(
+                scenarios.iter().any(|name| name == scenario),
+                "{scenario} is gone"
+            );
+        }
+        for id in hunt.accepted {
+            let known = ALL
+                .iter()
+                .any(|make| make().name().ends_with(&format!("/{id}")));
+            assert!(
+                known,
+                "no check has the id {id}, which should find {}",
+                bug.id()
+            );
+        }
+    }
+}

@@ -46,7 +46,7 @@ pub const HUNTS: [Hunt; 8] = [
     },
     Hunt {
         bug: Bug::Kip497HwIgnoresPendingIsr,
-        accepted: &["RP-5", "RP-7", "RP-8", "DUR-1a", "DUR-1b", "DUR-2"],
+        accepted: &["RP-6", "RP-5", "RP-7", "RP-8", "DUR-1a", "DUR-1b", "DUR-2"],
         scenarios: &["isr-churn", "leadership-moves"],
     },
     Hunt {

@@ -1,5 +1,7 @@
 //! `replay`: the same run again, with its trace.
 
+use std::io::{self, IsTerminal};
+
 use clap::Args;
 
 use super::{Common, Ended, Out, Subject};
@@ -7,7 +9,7 @@ use crate::case::{RUN, carry_out};
 use crate::report::summary;
 use crate::run::Options;
 use crate::scenario::value::{Micros, parse_time};
-use crate::trace::{TraceLine, left_behind};
+use crate::trace::{self, TraceLine, left_behind};
 
 /// Arguments of `replay`.
 #[derive(Args, Debug)]
@@ -32,6 +34,9 @@ pub(super) fn replay(common: &Common, args: &ReplayArgs, out: &Out) -> Ended {
             .iter()
             .map(|client| client.name.as_str());
         return Err(crate::nearest::unknown("process", name, known));
+    }
+    if io::stderr().is_terminal() {
+        trace::log::show();
     }
     let options = Options {
         engine: stored.engine,

@@ -1,6 +1,7 @@
 //! What a run leaves behind: its digest, and, when asked for, its one-line trace.
 
 mod digest;
+pub mod log;
 mod render;
 mod sink;
 

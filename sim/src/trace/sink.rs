@@ -200,6 +200,7 @@ impl TraceSink {
     }
 
     fn push(&mut self, at_us: u64, who: &str, verb: &'static str, what: String) {
+        super::log::at(at_us);
         self.lines.push(TraceLine {
             at_us,
             who: who.to_owned(),

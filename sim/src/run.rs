@@ -295,8 +295,7 @@ impl<'a, E: Engine> Run<'a, E> {
             });
         }
         let bound_us = converge::heal_bound_ms(self.plan) * 1_000;
-        let mut look = converge::Look::default();
-        Some(self.look_until(bound_us, |run| look.at(run))?.into_stuck())
+        Some(self.look_until(bound_us, converge::missing)?.into_stuck())
     }
 
     /// Fresh consumers read every topic to its end, once an isolation level.

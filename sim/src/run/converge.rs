@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use broker_model::config::BrokerConfig;
 use broker_model::config::ProducerConfig;
-use broker_model::types::{NodeId, Offset, TopicIdPartition};
+use broker_model::types::{NodeId, TopicIdPartition};
 
 use super::Run;
 use crate::check::{Class, Violation};
@@ -93,52 +93,35 @@ fn node_bound_ms(config: &BrokerConfig) -> u64 {
         + 20_000
 }
 
-/// Looks at a healing cluster again and again.
-#[derive(Default)]
-pub(super) struct Look {
-    /// Metadata up to here has to be everywhere: the high watermark at the first look.
-    metadata: Option<Offset>,
+/// The first thing that a healed cluster would have and this one has not.
+pub(super) fn missing<E: Engine>(run: &mut Run<'_, E>) -> Option<Missing> {
+    let ends = run.cluster.ends();
+    controller(run, &ends)
+        .or_else(|| brokers(run, &ends))
+        .or_else(|| replicas(run, &ends))
+        .or_else(|| clients(run, &ends))
 }
 
-impl Look {
-    /// The first thing that is missing.
-    pub(super) fn at<E: Engine>(&mut self, run: &mut Run<'_, E>) -> Option<Missing> {
-        let ends = run.cluster.ends();
-        controller(run, &ends)
-            .or_else(|| self.brokers(run, &ends))
-            .or_else(|| replicas(run, &ends))
-            .or_else(|| clients(run, &ends))
-    }
-
-    fn brokers<E: Engine>(
-        &mut self,
-        run: &Run<'_, E>,
-        ends: &BTreeMap<NodeId, NodeEnd>,
-    ) -> Option<Missing> {
-        let newest = ends
-            .values()
-            .map(|end| end.raft_high_watermark)
-            .max()
-            .unwrap_or_default();
-        let metadata = *self.metadata.get_or_insert(newest);
-        for member in run.cluster.nodes.iter().filter(|member| member.broker) {
-            let end = &ends[&member.node.expect("a broker is a node")];
-            if !end.unfenced {
-                return Some(Missing::new(
-                    "replication-heals/LIV-7",
-                    format!("{} is fenced", member.name),
-                ));
-            }
-            if end
-                .metadata_applied
-                .is_none_or(|applied| applied + 1 < metadata)
-            {
-                let what = format!("{} has not applied metadata up to {metadata}", member.name);
-                return Some(Missing::new("replication-heals/LIV-7", what));
-            }
+/// Whether each broker is unfenced and knows all that is committed: one that lags may still
+/// believe in an ISR that is no more.
+fn brokers<E: Engine>(run: &Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> Option<Missing> {
+    let committed = ends.values().map(|end| end.raft_log_end).max();
+    let committed = committed.unwrap_or_default();
+    for member in run.cluster.nodes.iter().filter(|member| member.broker) {
+        let end = &ends[&member.node.expect("a broker is a node")];
+        if !end.unfenced {
+            let what = format!("{} is fenced", member.name);
+            return Some(Missing::new("replication-heals/LIV-7", what));
         }
-        None
+        if end
+            .metadata_applied
+            .is_none_or(|applied| applied + 1 < committed)
+        {
+            let what = format!("{} has not applied metadata up to {committed}", member.name);
+            return Some(Missing::new("replication-heals/LIV-7", what));
+        }
     }
+    None
 }
 
 fn controller<E: Engine>(run: &Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> Option<Missing> {
@@ -190,10 +173,9 @@ fn replicas<E: Engine>(run: &Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> Op
             return Some(Missing::new("replication-heals/LIV-7", what));
         }
         let hosts = ends.values().filter_map(|end| end.replicas.get(&partition));
-        let behind = hosts.filter(|replica| {
-            replica.log_end != lead.log_end || replica.high_watermark != lead.log_end
-        });
-        let behind = behind.count();
+        let behind = hosts.filter(|replica| replica.log_end != lead.log_end);
+        // A follower hears of the last high watermark with the next record, not before.
+        let behind = behind.count() + usize::from(lead.high_watermark != lead.log_end);
         (behind > 0).then(|| {
             let what = format!("{behind} replicas of {name} are not at {}", lead.log_end);
             Missing::new("replication-heals/LIV-7", what)

@@ -32,7 +32,6 @@ impl ReplicaManager {
         }
         let changed = if self.has_metadata {
             self.delete_removed(cx, image, delta);
-            self.configure(cx, image, delta);
             delta.changed_partitions.keys().copied().collect()
         } else {
             self.has_metadata = true;
@@ -55,6 +54,10 @@ impl ReplicaManager {
         }
         self.fetchers.close_idle(cx);
         self.pump_fetchers(cx);
+        self.finish(cx, image);
+        // Topics first, their configuration last (`BrokerMetadataPublisher`): what another ISR commits
+        // is answered by the minimum that held until now.
+        self.configure(cx, image, delta);
         self.finish(cx, image);
     }
 

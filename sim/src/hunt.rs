@@ -72,7 +72,12 @@ pub const HUNTS: [Hunt; 8] = [
     Hunt {
         bug: Bug::Kafka5494RenumberOrder,
         accepted: &["ORD-5", "PS-1", "PS-2"],
-        scenarios: &["leader-kill", "leadership-moves", "isr-churn"],
+        scenarios: &[
+            "oversized-records",
+            "leader-kill",
+            "leadership-moves",
+            "isr-churn",
+        ],
     },
 ];
 

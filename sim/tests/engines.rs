@@ -1,12 +1,21 @@
 //! The same plans on both simulated engines: they pass, they repeat, and their faults take effect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use sim::engine::EngineKind;
+use broker_model::client::command::{Command, Event};
+use broker_model::client::{ClientConfig, ClientKind};
+use broker_model::types::StrBytes;
+use sim::cluster::TopicFacts;
+use sim::disk::SimDisk;
+use sim::engine::turmoil::TurmoilEngine;
+use sim::engine::{Engine, EngineKind};
 use sim::fault::Fault;
 use sim::plan::{ClientPlan, FaultPlan, NodePlan, Plan, RunPlan, Script, SendPlan, TopicPlan};
+use sim::recorder::Recorder;
 use sim::run::{Options, RunEnd, run};
 use sim::seed::Seed;
+use sim::shell::{Blueprint, Identity, ShellConfig};
+use sim::workload::App;
 
 const ENGINES: [EngineKind; 2] = [EngineKind::Event, EngineKind::Turmoil];
 
@@ -243,4 +252,79 @@ fn the_same_seed_gives_the_same_digest() {
         assert_eq!(one.marks, other.marks, "{}", engine.name());
         assert_eq!(one.digest, other.digest, "{}", engine.name());
     }
+}
+
+/// An application that panics when it is woken, inside of a simulated host.
+struct Doomed;
+
+impl App for Doomed {
+    fn begin(&mut self, _now_us: u64, _topics: &BTreeMap<String, TopicFacts>) {}
+
+    fn wake(&mut self, now_us: u64, _recorder: &mut Recorder, _calls: &mut VecDeque<Command>) {
+        assert!(now_us < DOOM_US, "doomed at {now_us} us");
+    }
+
+    fn on_event(
+        &mut self,
+        _now_us: u64,
+        _event: Event,
+        _recorder: &mut Recorder,
+        _calls: &mut VecDeque<Command>,
+    ) {
+    }
+
+    fn next_wake_us(&self) -> Option<u64> {
+        Some(DOOM_US)
+    }
+
+    fn drain(&mut self) {}
+
+    fn is_done(&self) -> bool {
+        false
+    }
+
+    fn waits_for(&self) -> String {
+        String::new()
+    }
+}
+
+const DOOM_US: u64 = 7_000;
+
+fn doomed(seed: Seed) -> ShellConfig {
+    let client = ClientConfig {
+        bootstrap: Vec::new(),
+        client_id: StrBytes::default(),
+        kind: ClientKind::Admin,
+        bug: None,
+    };
+    ShellConfig {
+        identity: Identity {
+            index: 0,
+            name: "doomed".to_owned(),
+            key: 1,
+            node: None,
+        },
+        blueprint: Blueprint::Client(Box::new(client)),
+        disk: Box::new(SimDisk::new(seed, 1, (1, 1))),
+        app: Some(Box::new(Doomed)),
+        seed,
+        flush_us: (0, 0),
+        wall_start_ms: 0,
+        round_trip: false,
+        pinned_timers: false,
+    }
+}
+
+#[test]
+fn a_panic_on_a_simulated_host_ends_the_run_with_its_text() {
+    let plan = plan(11, Vec::new());
+    let ended = std::panic::catch_unwind(|| {
+        let mut engine = TurmoilEngine::new(&plan, Recorder::new(None, None));
+        let process = engine.add(doomed(plan.seed), &[]);
+        engine.start(process);
+        engine.run_until(1_000_000);
+    });
+    let panic = ended.expect_err("the host panics");
+    let text = panic.downcast_ref::<String>().expect("a formatted text");
+    assert_eq!(text, "doomed at 7000 us");
 }

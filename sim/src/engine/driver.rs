@@ -34,6 +34,8 @@ use crate::trace::BodyHash;
 
 mod connection;
 mod deadlines;
+#[cfg(test)]
+mod tests;
 
 pub(super) use self::deadlines::DriverClock;
 

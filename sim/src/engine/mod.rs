@@ -16,7 +16,6 @@ mod process;
 pub mod serve;
 pub mod transport;
 pub mod turmoil;
-pub mod turmoil_bare;
 mod weather;
 
 /// The simulated engines.

@@ -55,13 +55,22 @@ pub(super) enum Due {
 #[derive(Default, Debug)]
 pub(super) struct Deadlines {
     dues: BTreeMap<(u64, u64), Due>,
+    /// Where each timer's newest arming stands: arming a timer again replaces it, and a busy process
+    /// arms some of its timers with every request.
+    armed: BTreeMap<Timer, (u64, u64)>,
     order: u64,
 }
 
 impl Deadlines {
     pub(super) fn set(&mut self, at_us: u64, due: Due) {
         self.order += 1;
-        self.dues.insert((at_us, self.order), due);
+        let place = (at_us, self.order);
+        if let Due::Fire { timer, .. } = due
+            && let Some(before) = self.armed.insert(timer, place)
+        {
+            self.dues.remove(&before);
+        }
+        self.dues.insert(place, due);
     }
 
     pub(super) fn next_us(&self) -> Option<u64> {
@@ -71,7 +80,14 @@ impl Deadlines {
     /// Takes the first one whose time has come.
     pub(super) fn pop_due(&mut self, now_us: u64) -> Option<Due> {
         let entry = self.dues.first_entry()?;
-        (entry.key().0 <= now_us).then(|| entry.remove())
+        if now_us < entry.key().0 {
+            return None;
+        }
+        let due = entry.remove();
+        if let Due::Fire { timer, .. } = due {
+            self.armed.remove(&timer);
+        }
+        Some(due)
     }
 }
 
@@ -90,5 +106,17 @@ mod tests {
         assert!(matches!(deadlines.pop_due(20), Some(Due::Fire { .. })));
         assert!(matches!(deadlines.pop_due(20), Some(Due::Wake)));
         assert!(deadlines.pop_due(20).is_none());
+    }
+
+    #[test]
+    fn a_timer_that_is_armed_again_fires_once() {
+        let mut deadlines = Deadlines::default();
+        let timer = Timer::ApplyMetadata;
+        deadlines.set(10, Due::Fire { timer, arming: 1 });
+        deadlines.set(30, Due::Fire { timer, arming: 2 });
+        assert!(deadlines.pop_due(20).is_none());
+        let due = deadlines.pop_due(30);
+        assert!(matches!(due, Some(Due::Fire { arming: 2, .. })), "{due:?}");
+        assert!(deadlines.dues.is_empty() && deadlines.armed.is_empty());
     }
 }

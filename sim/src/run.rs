@@ -115,7 +115,12 @@ fn through<E: Engine>(plan: &Plan, engine: E) -> Result<RunEnd, PropertyError> {
     let ends = run.cluster.ends();
     let mut recorder = run.cluster.engine.into_recorder();
     let completed = stopped_by.is_none() && recorder.violation().is_none();
-    let judgement = match recorder.take_judge() {
+    let judge = recorder.take_judge();
+    // What was lost with nobody to blame: an export says so, the digest does not know it.
+    let destroyed = judge.iter().flat_map(|judge| judge.destroyed().to_vec());
+    recorder.lines.extend(destroyed);
+    recorder.lines.sort_by_key(|line| line.n);
+    let judgement = match judge {
         Some(judge) if completed => judge.finish(&ends),
         Some(judge) => judge.stop(),
         None => Judgement::default(),

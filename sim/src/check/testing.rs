@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use broker_model::note::{Note, PartitionState};
+use broker_model::note::{BrokerState, Note, PartitionState};
 use broker_model::types::{
-    LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence,
+    BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence,
     TopicIdPartition, Uuid,
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -45,10 +45,15 @@ impl Case {
             ends: BTreeMap::new(),
         };
         (1..=3).fold(case, |case, node| {
-            case.happens(WorldEvent::Started {
+            let started = WorldEvent::Started {
                 node: NodeId(node),
                 incarnation: 0,
-            })
+            };
+            let unfenced = Note::BrokerFenced {
+                epoch: BrokerEpoch(0),
+                fenced: false,
+            };
+            case.happens(started).note(node, unfenced)
         })
     }
 
@@ -558,6 +563,20 @@ pub(super) fn node_end(leads: bool) -> NodeEnd {
         unfenced: true,
         replicas: BTreeMap::from([(partition(), replica)]),
         ..NodeEnd::default()
+    }
+}
+
+/// A broker registered, and is fenced still.
+pub(super) fn registered(offset: i64, broker: i32) -> Note {
+    Note::BrokerCommitted {
+        offset: Offset(offset),
+        broker: NodeId(broker),
+        state: BrokerState {
+            epoch: BrokerEpoch(offset),
+            incarnation: Uuid::from_u128(1),
+            fenced: true,
+            shutting_down: false,
+        },
     }
 }
 

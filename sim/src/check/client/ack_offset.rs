@@ -61,7 +61,7 @@ impl Check for AckOffset {
             if (p, off) == (told_p, value.off) || there != 0 {
                 continue;
             }
-            if let Some(excuse) = excuse(world, value, told_p, value.off.min(off)) {
+            if let Some(excuse) = excuse(world, value, told_p, value.off.max(off)) {
                 sink.excused(excuse);
                 continue;
             }

@@ -94,12 +94,15 @@ fn judge(event: &Observed<'_>, partition: &Partition, sink: &mut Sink) {
 mod tests {
     use super::*;
     use crate::check::make;
-    use crate::check::testing::{Case, TestBatch, committed, leader_hw, leads, recovers};
+    use crate::check::testing::{
+        Case, TestBatch, committed, leader_hw, leads, recovers, registered,
+    };
     use crate::observe::Stop;
 
     fn case(isr: &[i32]) -> Case {
         let batch = TestBatch::at(0, 2, 4);
         Case::of(make::<InSyncComplete>)
+            .note(1, registered(8, 2))
             .note(1, committed(9, 1, (4, 4), isr))
             .note(1, leads(4, 0, 0))
             .note(1, batch.led())
@@ -134,9 +137,16 @@ mod tests {
                 .note(1, committed(10, 1, (4, 5), &[1, 2]))
         };
         case().end().passes();
+        // Its old registration lets it in on what it had proven before.
         case()
             .note(1, committed(11, 1, (4, 6), &[1]))
             .note(1, committed(12, 1, (4, 7), &[1, 2]))
+            .end()
+            .passes();
+        case()
+            .note(1, committed(11, 1, (4, 6), &[1]))
+            .note(1, registered(12, 2))
+            .note(1, committed(13, 1, (4, 7), &[1, 2]))
             .end()
             .fails("n2 is in the ISR");
     }

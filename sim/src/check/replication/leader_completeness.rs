@@ -1,10 +1,13 @@
-//! A broker that begins to lead holds everything that was ever committed. `V35` LeaderCompleteness.
+//! A broker that begins to act as leader holds everything that was ever committed. `V35`
+//! LeaderCompleteness.
+//!
+//! A broker that starts answers nobody until it is unfenced. If it restarts before its old session ends
+//! the metadata may make it a leader meanwhile; its registration undoes that before it acts.
 //!
 //! Not judged for an epoch that is over before its leader begins: with lagging metadata a later
 //! leader may have committed more. Excused after every in-sync replica lost power, and after an
 //! unclean election that the configuration allows: then the new leader's log is what counts.
 
-use broker_model::note::Note;
 use broker_model::types::Offset;
 
 use super::about;
@@ -21,26 +24,32 @@ impl Check for LeaderCompleteness {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::BecameLeader]
+        &[
+            Kind::BecameLeader,
+            Kind::FollowerFetched,
+            Kind::FetchServed,
+            Kind::LatestServed,
+            Kind::Append,
+        ]
     }
 
     fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
-        let Some((node, Note::BecameLeader { leader_epoch, .. }, partition, replica)) =
-            about(event, world)
-        else {
+        if !world.moment.began {
+            return;
+        }
+        let Some((node, _, partition, replica)) = about(event, world) else {
+            return;
+        };
+        let Some(leader_epoch) = replica.leads() else {
             return;
         };
         let committed = world.moment.true_high_watermark;
-        if *leader_epoch <= world.moment.acting || committed == Offset::ZERO {
+        if leader_epoch <= world.moment.acting || committed == Offset::ZERO {
             return;
         }
         let lost = world.moment.cut;
         if lost.is_none() && partition.holds(replica, committed) {
             sink.exercised();
-            return;
-        }
-        if world.awaits_registration(node) {
-            sink.excused("the broker lost power and serves nobody until it is registered again");
             return;
         }
         if let Some(cut) = lost
@@ -70,13 +79,15 @@ impl Check for LeaderCompleteness {
 
 #[cfg(test)]
 mod tests {
+    use broker_model::types::NodeId;
+
     use super::*;
     use crate::check::make;
     use crate::check::testing::{
-        Case, TestBatch, committed, leader_hw, leads, recovers, truncates,
+        Case, TestBatch, committed, fetched, leader_hw, leads, recovers, truncates,
     };
     use crate::check::world::partition::{ALL_LOST_POWER, UNCLEAN_ELECTION};
-    use crate::observe::Stop;
+    use crate::observe::{Stop, WorldEvent};
 
     fn planned(change: impl FnOnce(&mut crate::plan::Plan)) -> Case {
         let batch = TestBatch::at(0, 2, 4);
@@ -109,6 +120,26 @@ mod tests {
     #[test]
     fn a_leader_that_holds_it_all_passes_even_if_its_own_high_watermark_is_low() {
         case().note(2, leads(5, 2, 0)).end().passes();
+    }
+
+    #[test]
+    fn a_broker_that_starts_is_judged_when_it_acts() {
+        let restarted = || {
+            let started = WorldEvent::Started {
+                node: NodeId(2),
+                incarnation: 1,
+            };
+            case()
+                .stops(2, Stop::PowerLoss)
+                .happens(started)
+                .note(2, recovers(0, &[]))
+                .note(2, leads(5, 0, 0))
+        };
+        restarted().end().is_silent();
+        restarted()
+            .note(2, fetched(5, 1, 0))
+            .end()
+            .fails("n2 leads");
     }
 
     #[test]

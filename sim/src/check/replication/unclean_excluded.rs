@@ -103,25 +103,13 @@ fn judge(event: &Observed<'_>, world: &World, broker: NodeId, sink: &mut Sink) {
 
 #[cfg(test)]
 mod tests {
-    use broker_model::note::BrokerState;
-    use broker_model::types::{BrokerEpoch, Uuid};
-
     use super::*;
     use crate::check::make;
-    use crate::check::testing::{Case, committed};
+    use crate::check::testing::{Case, committed, registered};
     use crate::observe::Stop;
 
     fn registers(offset: i64) -> Note {
-        Note::BrokerCommitted {
-            offset: Offset(offset),
-            broker: NodeId(2),
-            state: BrokerState {
-                epoch: BrokerEpoch(offset),
-                incarnation: Uuid::from_u128(1),
-                fenced: true,
-                shutting_down: false,
-            },
-        }
+        registered(offset, 2)
     }
 
     fn applies(offset: i64) -> Note {

@@ -95,6 +95,8 @@ pub(crate) struct Moment {
     /// The committed state that it replaces.
     pub(crate) state_before: Option<PartitionState>,
     pub(crate) broker_before: Option<BrokerState>,
+    /// Whether a broker began to act as leader by this fact.
+    pub(crate) began: bool,
     /// Committed records that were lost with nobody to blame.
     pub(crate) cut: Option<Cut>,
     pub(crate) raft: RaftMoment,
@@ -191,6 +193,7 @@ impl World {
             WorldEvent::Started { node, incarnation } => {
                 let process = self.processes.all.entry(*node).or_default();
                 process.up = true;
+                process.serving = false;
                 process.incarnation = *incarnation;
                 process.since_us = self.t_us;
             }
@@ -250,6 +253,7 @@ impl World {
         moment.partition = None;
         moment.replica = None;
         moment.cut = None;
+        moment.began = false;
         match note {
             Note::RaftRecovered { .. }
             | Note::RaftRole { .. }
@@ -298,6 +302,9 @@ impl World {
                 } else {
                     Told::Otherwise
                 };
+            }
+            Note::BrokerFenced { fenced: false, .. } => {
+                self.processes.all.entry(node).or_default().serving = true;
             }
             _ => self.replica_note(node, note),
         }

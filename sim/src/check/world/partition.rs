@@ -106,6 +106,10 @@ pub(crate) enum Role {
 #[derive(Clone, Debug)]
 pub(crate) struct Leadership {
     pub(crate) epoch: LeaderEpoch,
+    /// Its log end when it took over.
+    pub(crate) start: Offset,
+    /// Whether it acts: a broker that starts may lead by the metadata before it answers anybody.
+    pub(crate) acts: bool,
     /// The ISR as it holds it.
     pub(crate) isr: Vec<NodeId>,
     pub(crate) maximal: Vec<NodeId>,
@@ -275,9 +279,11 @@ impl Replica {
 }
 
 impl Leadership {
-    pub(super) fn new(epoch: LeaderEpoch) -> Self {
+    pub(super) fn new(epoch: LeaderEpoch, start: Offset) -> Self {
         Self {
             epoch,
+            start,
+            acts: false,
             isr: Vec::new(),
             maximal: Vec::new(),
             min_isr: 0,

@@ -15,6 +15,8 @@ pub(crate) struct Process {
     pub(crate) last_stop: Option<Stop>,
     /// When it last started or stopped, in microseconds.
     pub(crate) since_us: u64,
+    /// Whether this incarnation's broker was unfenced once: until then it answers nobody.
+    pub(crate) serving: bool,
     /// The broker epoch that was committed when it last lost power.
     pub(crate) epoch_at_power_loss: Option<BrokerEpoch>,
 }
@@ -38,6 +40,11 @@ impl Processes {
     /// The process.
     pub(crate) fn get(&self, node: NodeId) -> Process {
         self.all.get(&node).copied().unwrap_or_default()
+    }
+
+    /// Whether this incarnation's broker answers anybody.
+    pub(crate) fn serves(&self, node: NodeId) -> bool {
+        self.get(node).serving
     }
 
     /// Whether it runs.

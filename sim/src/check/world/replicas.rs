@@ -18,6 +18,9 @@ impl World {
         let index = self.index_of(id);
         let at = self.partitions[index].index_of(node);
         self.take_moment(index, at);
+        if shows_a_leader(note) {
+            self.begin(index, at);
+        }
         match note {
             Note::Append { batch, .. } => self.append(index, at, node, batch),
             Note::BecameLeader { .. } | Note::BecameFollower { .. } => {
@@ -93,15 +96,9 @@ impl World {
                     return;
                 }
                 replica.role = Role::Leader(leader_epoch);
-                replica.leadership = Some(Leadership::new(leader_epoch));
-                if let Some(facts) = partition.epochs.get_mut(&leader_epoch) {
-                    facts.start.get_or_insert(log_end);
-                }
-                if leader_epoch > partition.acting {
-                    partition.acting = leader_epoch;
-                    if let Some(cut) = partition.accept_loss(at, self.n) {
-                        self.lose(index, cut);
-                    }
+                replica.leadership = Some(Leadership::new(leader_epoch, log_end));
+                if self.processes.serves(node) {
+                    self.begin(index, at);
                 }
                 self.partitions[index].commit(at, high_watermark.min(log_end));
             }
@@ -118,6 +115,29 @@ impl World {
                 replica.leadership = None;
             }
             _ => {}
+        }
+    }
+
+    /// A broker that leads by the metadata acts as leader from now on.
+    fn begin(&mut self, index: usize, at: usize) {
+        let partition = &mut self.partitions[index];
+        let Some(leadership) = &mut partition.replicas[at].leadership else {
+            return;
+        };
+        if leadership.acts {
+            return;
+        }
+        leadership.acts = true;
+        self.moment.began = true;
+        let (epoch, start) = (leadership.epoch, leadership.start);
+        if let Some(facts) = partition.epochs.get_mut(&epoch) {
+            facts.start.get_or_insert(start);
+        }
+        if epoch > partition.acting {
+            partition.acting = epoch;
+            if let Some(cut) = partition.accept_loss(at, self.n) {
+                self.lose(index, cut);
+            }
         }
     }
 
@@ -278,6 +298,20 @@ fn entry_of(batch: &Batch, by: NodeId) -> Entry {
         first: batch.first,
         by,
     }
+}
+
+/// Whether only a leader that answers others does that.
+fn shows_a_leader(note: &Note) -> bool {
+    matches!(
+        note,
+        Note::FollowerFetched { .. }
+            | Note::FetchServed { .. }
+            | Note::LatestServed { .. }
+            | Note::Append {
+                as_leader: true,
+                ..
+            }
+    )
 }
 
 /// The partition that a note about a replica is about.

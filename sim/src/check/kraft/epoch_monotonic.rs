@@ -4,7 +4,7 @@
 use broker_model::note::Note;
 
 use crate::check::{Check, Kind, Sink, Violation, World};
-use crate::observe::{Fact, Observed, Stop};
+use crate::observe::{Fact, Observed};
 
 /// See the module.
 #[derive(Default)]
@@ -28,11 +28,10 @@ impl Check for EpochMonotonic {
             Note::RaftRole { epoch, .. } if before.role.is_some() => {
                 (epoch, before.epoch, "in memory")
             }
-            Note::RaftRecovered { epoch, .. } => match world.processes.get(node).last_stop {
-                None => return,
-                Some(Stop::PowerLoss) => (epoch, before.durable.epoch, "flushed"),
-                Some(Stop::Killed | Stop::Halted) => (epoch, before.written.epoch, "written"),
-            },
+            Note::RaftRecovered { epoch, .. } if before.unknown => {
+                (epoch, before.durable.epoch, "flushed")
+            }
+            Note::RaftRecovered { epoch, .. } => (epoch, before.written.epoch, "written"),
             _ => return,
         };
         if now < least {
@@ -55,6 +54,7 @@ mod tests {
     use super::*;
     use crate::check::make;
     use crate::check::testing::Case;
+    use crate::observe::Stop;
 
     fn role(epoch: i32) -> Note {
         Note::RaftRole {

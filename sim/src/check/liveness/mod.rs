@@ -8,11 +8,24 @@ pub(super) mod replication_heals;
 
 use std::collections::BTreeMap;
 
+use super::World;
 use super::world::gates::number;
+use crate::observe::Phase;
 use crate::plan::Plan;
 
 /// Elections may take this many times what one round takes.
 const SLACK: u64 = 5;
+
+/// An excuse: what is missing may still come.
+const IN_TIME: &str = "the bound since the heal is not over";
+
+/// Whether the cluster was healed for as long as recovery may take.
+fn is_overdue(world: &World) -> bool {
+    let (Some(plan), Some(&healed_us)) = (&world.plan, world.phases.get(&Phase::Heal)) else {
+        return false;
+    };
+    world.t_us >= healed_us + recovery_bound_ms(plan) * 1_000
+}
 
 /// How long a cluster may take to serve again once a majority of controllers and enough replicas are
 /// connected and undisturbed, in milliseconds: dead connections time out, a controller is elected,

@@ -30,6 +30,7 @@ impl Check for LeaderCompleteness {
             Kind::FetchServed,
             Kind::LatestServed,
             Kind::Append,
+            Kind::HighWatermark,
         ]
     }
 

@@ -33,9 +33,10 @@ impl Check for CrashRecovery {
         let (what, least, most, now) = match note {
             Note::RaftRecovered { log_end, .. } => {
                 let before = &world.moment.raft;
-                let least = match how {
-                    Stop::PowerLoss => before.flushed,
-                    Stop::Killed | Stop::Halted => before.log_end,
+                let least = if before.unknown {
+                    before.flushed
+                } else {
+                    before.log_end
                 };
                 ("the metadata log", least, before.log_end, *log_end)
             }
@@ -44,13 +45,13 @@ impl Check for CrashRecovery {
                     return;
                 };
                 let written = world.moment.log_end;
-                let (least, most) = match (how, replica.left_on_disk) {
-                    (Stop::PowerLoss, Some((flushed, kept))) => (
+                let left = world.moment.left_on_disk;
+                let (least, most) = match left.filter(|_| world.moment.lost_power) {
+                    Some((flushed, kept)) => (
                         end_within(world, partition, replica, flushed),
                         end_within(world, partition, replica, kept),
                     ),
-                    (Stop::PowerLoss, None) => (Offset::ZERO, written),
-                    (Stop::Killed | Stop::Halted, _) => (written, written),
+                    None => (written, written),
                 };
                 (partition.name.as_str(), least, most, *log_end)
             }

@@ -31,6 +31,8 @@ pub(crate) struct Clients {
     /// Whether a fault happened that may lose what was not flushed.
     pub(crate) lossy_faults: u64,
     pub(crate) phase: Option<Box<str>>,
+    /// When everything was healed.
+    pub(crate) healed_us: Option<u64>,
 }
 
 /// An actor.
@@ -530,7 +532,12 @@ impl Clients {
     fn nemesis(&mut self, nem: &Nem) {
         match nem {
             Nem::Fault { lossy, .. } => self.lossy_faults += u64::from(*lossy),
-            Nem::Phase { name } => self.phase = Some(name.as_str().into()),
+            Nem::Phase { name } => {
+                if name == "heal" {
+                    self.healed_us = Some(self.now_us);
+                }
+                self.phase = Some(name.as_str().into());
+            }
             Nem::Heal { .. } | Nem::LeaderChange { .. } | Nem::Destroyed { .. } => {}
         }
     }

@@ -84,6 +84,10 @@ pub(crate) struct Moment {
     pub(crate) led: Option<broker_model::types::LeaderEpoch>,
     /// What a truncation or a recovery removed.
     pub(crate) removed: Vec<EntryId>,
+    /// Whether a power loss came since the last recovery, and what it left of the log's file:
+    /// flushed and kept bytes. A file that was wholly on disk is left as it was.
+    pub(crate) lost_power: bool,
+    pub(crate) left_on_disk: Option<(u64, u64)>,
     /// The partition's true high watermark before.
     pub(crate) true_high_watermark: Offset,
     /// The largest epoch that had acted before.
@@ -236,7 +240,7 @@ impl World {
             process.epoch_at_power_loss =
                 self.metadata.brokers.get(&node).map(|broker| broker.epoch);
         }
-        self.raft.stopped(node);
+        self.raft.stopped(node, power_lost);
         for partition in &mut self.partitions {
             let known = partition.replicas.iter_mut();
             for replica in known.filter(|replica| replica.node == node) {
@@ -265,8 +269,7 @@ impl World {
             | Note::RaftTruncate { .. }
             | Note::RaftFetched { .. }
             | Note::RaftHighWatermark { .. } => {
-                let last_stop = self.processes.get(node).last_stop;
-                self.raft.observe(node, note, last_stop, &mut moment.raft);
+                self.raft.observe(node, note, &mut moment.raft);
             }
             Note::PartitionCommitted {
                 offset,

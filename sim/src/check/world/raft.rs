@@ -6,7 +6,6 @@ use broker_model::note::{Note, RaftRole};
 use broker_model::types::{LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Sequence};
 
 use super::log::{Arena, Entry, EntryId, Log};
-use crate::observe::Stop;
 
 /// A vote, an epoch and a leader, as `quorum-state` holds them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -27,6 +26,8 @@ pub(crate) struct RaftNode {
     pub(crate) epoch: LeaderEpoch,
     /// The high watermark that this incarnation knows.
     pub(crate) high_watermark: Offset,
+    /// From a power loss until recovery said what is left.
+    pub(crate) unknown: bool,
     /// `quorum-state` as written …
     pub(crate) written: QuorumState,
     /// … and as it is certainly on disk.
@@ -56,6 +57,7 @@ pub(crate) struct RaftMoment {
     pub(crate) high_watermark: Offset,
     pub(crate) log_end: Offset,
     pub(crate) flushed: Offset,
+    pub(crate) unknown: bool,
     pub(crate) written: QuorumState,
     pub(crate) durable: QuorumState,
     /// The quorum's high watermark before.
@@ -88,21 +90,16 @@ impl Raft {
     }
 
     /// A process ended. What it had in memory is gone.
-    pub(super) fn stopped(&mut self, node: NodeId) {
+    pub(super) fn stopped(&mut self, node: NodeId, power_lost: bool) {
         if let Some(node) = self.nodes.get_mut(&node) {
+            node.unknown |= power_lost;
             node.role = None;
             node.high_watermark = Offset::ZERO;
         }
     }
 
     /// Takes a note in, if it is one about the quorum.
-    pub(super) fn observe(
-        &mut self,
-        id: NodeId,
-        note: &Note,
-        last_stop: Option<Stop>,
-        moment: &mut RaftMoment,
-    ) {
+    pub(super) fn observe(&mut self, id: NodeId, note: &Note, moment: &mut RaftMoment) {
         let node = self.nodes.entry(id).or_default();
         moment.take(node, self.high_watermark);
         match *note {
@@ -113,10 +110,12 @@ impl Raft {
                 log_end,
             } => {
                 node.log.cut(&self.arena, log_end, &mut moment.removed);
-                node.flushed = match last_stop {
-                    // What a power loss left is on the disk.
-                    Some(Stop::PowerLoss) => log_end,
-                    _ => node.flushed.min(log_end),
+                // What a power loss left is on the disk.
+                let lost_power = std::mem::take(&mut node.unknown);
+                node.flushed = if lost_power {
+                    log_end
+                } else {
+                    node.flushed.min(log_end)
                 };
                 node.role = None;
                 node.epoch = epoch;
@@ -125,7 +124,7 @@ impl Raft {
                     leader,
                     voted,
                 };
-                if last_stop == Some(Stop::PowerLoss) {
+                if lost_power {
                     node.durable = node.written;
                 }
             }
@@ -208,6 +207,7 @@ impl RaftMoment {
         self.high_watermark = node.high_watermark;
         self.log_end = node.log.end();
         self.flushed = node.flushed;
+        self.unknown = node.unknown;
         self.written = node.written;
         self.durable = node.durable;
         self.committed = committed;

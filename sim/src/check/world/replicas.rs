@@ -7,7 +7,6 @@ use super::World;
 use super::batch::Batch;
 use super::log::Entry;
 use super::partition::{Acked, EpochFacts, Leadership, Partition, Replica, Role};
-use crate::observe::Stop;
 
 impl World {
     /// Takes a note about a replica in; other notes change nothing.
@@ -18,7 +17,7 @@ impl World {
         let index = self.index_of(id);
         let at = self.partitions[index].index_of(node);
         self.take_moment(index, at);
-        if shows_a_leader(note) {
+        if shows_a_leader(note, self.moment.high_watermark) {
             self.begin(index, at);
         }
         match note {
@@ -26,7 +25,7 @@ impl World {
             Note::BecameLeader { .. } | Note::BecameFollower { .. } => {
                 self.role_changed(index, at, node, note);
             }
-            Note::LogRecovered { .. } => self.recovered(index, at, node, note),
+            Note::LogRecovered { .. } => self.recovered(index, at, note),
             Note::ProduceAnswered { .. } => self.answered(index, at, node, note),
             Note::Truncate { to, .. } => {
                 let partition = &mut self.partitions[index];
@@ -166,7 +165,7 @@ impl World {
         }
     }
 
-    fn recovered(&mut self, index: usize, at: usize, node: NodeId, note: &Note) {
+    fn recovered(&mut self, index: usize, at: usize, note: &Note) {
         let Note::LogRecovered {
             log_start,
             log_end,
@@ -176,16 +175,16 @@ impl World {
         else {
             return;
         };
-        let lost_power = self.processes.get(node).last_stop == Some(Stop::PowerLoss);
         let partition = &mut self.partitions[index];
         let replica = &mut partition.replicas[at];
+        self.moment.lost_power = replica.unknown;
+        self.moment.left_on_disk = replica.left_on_disk.take();
         replica.cut(&partition.arena, *log_end, &mut self.moment.removed);
         replica.log_start = *log_start;
         replica.cache.clone_from(epochs);
         replica.role = Role::Offline;
         replica.leadership = None;
-        replica.unknown &= !lost_power;
-        // What is kept of `left_on_disk` serves the checks of this very fact.
+        replica.unknown = false;
     }
 }
 
@@ -300,18 +299,18 @@ fn entry_of(batch: &Batch, by: NodeId) -> Entry {
     }
 }
 
-/// Whether only a leader that answers others does that.
-fn shows_a_leader(note: &Note) -> bool {
-    matches!(
-        note,
-        Note::FollowerFetched { .. }
-            | Note::FetchServed { .. }
-            | Note::LatestServed { .. }
-            | Note::Append {
-                as_leader: true,
-                ..
-            }
-    )
+/// Whether only a leader that acts does that; `known` is its high watermark before.
+fn shows_a_leader(note: &Note, known: Offset) -> bool {
+    match note {
+        Note::HighWatermark {
+            as_leader,
+            high_watermark,
+            ..
+        } => *as_leader && *high_watermark > known,
+        Note::Append { as_leader, .. } => *as_leader,
+        Note::FollowerFetched { .. } | Note::FetchServed { .. } | Note::LatestServed { .. } => true,
+        _ => false,
+    }
 }
 
 /// The partition that a note about a replica is about.

@@ -411,6 +411,19 @@ pub enum Note {
         /// The first offset that was answered.
         base: Offset,
     },
+    /// A batch was refused because its sequence is not the producer's next.
+    SequenceRefused {
+        /// Which partition.
+        partition: TopicIdPartition,
+        /// The producer.
+        producer: ProducerId,
+        /// Its epoch.
+        epoch: ProducerEpoch,
+        /// First sequence of the batch.
+        first: Sequence,
+        /// Last sequence of the batch.
+        last: Sequence,
+    },
     /// The producer state was built anew (restart, truncation, leader change) or is being
     /// compared.
     ProducerState {

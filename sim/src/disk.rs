@@ -68,6 +68,8 @@ pub struct Loss {
     pub flushed: u64,
     /// Its length now.
     pub kept: u64,
+    /// Whether anything went.
+    pub lost: bool,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +108,7 @@ impl SimDisk {
         }
     }
 
-    /// The power goes: what was not durable may be gone. Returns what became of each dirty file.
+    /// The power goes: what was not durable may be gone. Returns what became of each file.
     pub fn lose_power(&mut self, now_us: u64) -> Vec<Loss> {
         self.power_losses += 1;
         let mut losses = Vec::new();
@@ -253,40 +255,43 @@ impl SimFile {
         }
     }
 
+    /// What is left of a file once the power is back; `None` if there was nothing to lose.
     fn lose_power(&mut self, file: File, draw: u64) -> Option<Loss> {
+        if !self.exists {
+            return None;
+        }
         self.writeback_at_us = None;
         let written = self.len;
         let flushed = self.flushed;
-        if let Some(older) = self.older.take() {
-            // A rename that was not made durable: the old content or the new, never a mix.
-            if draw.is_multiple_of(2) {
-                self.flushed = self.len;
-                return None;
-            }
+        let Some(older) = self.older.take() else {
+            let kept = flushed + draw % (written - flushed + 1);
+            self.truncate(kept);
+            self.flushed = self.len;
+            return Some(Loss {
+                file,
+                written,
+                flushed,
+                kept,
+                lost: kept < written,
+            });
+        };
+        // A rename that was not made durable: the old content or the new, never a mix.
+        let renamed = draw.is_multiple_of(2);
+        if !renamed {
             self.version += 1;
             self.exists = older.is_some();
             let bytes = older.unwrap_or_default();
             self.len = bytes.len() as u64;
-            self.flushed = self.len;
             self.pieces = vec![Piece { at: 0, bytes }];
-            return Some(Loss {
-                file,
-                written,
-                flushed: self.len,
-                kept: self.len,
-            });
         }
-        if flushed == written {
-            return None;
-        }
-        let kept = flushed + draw % (written - flushed + 1);
-        self.truncate(kept);
         self.flushed = self.len;
+        let kept = self.len;
         Some(Loss {
             file,
             written,
-            flushed,
+            flushed: kept,
             kept,
+            lost: !renamed,
         })
     }
 
@@ -392,7 +397,7 @@ mod tests {
         let mut disk = disk(3);
         append(&mut disk, 0, "written back");
         let losses = disk.lose_power(31_000_000);
-        assert!(losses.is_empty(), "{losses:?}");
+        assert!(losses.iter().all(|loss| !loss.lost), "{losses:?}");
         assert_eq!(disk.len(LOG), Some(12));
     }
 

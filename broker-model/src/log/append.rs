@@ -67,6 +67,13 @@ impl UnifiedLog {
             Err(error) => {
                 if error == ResponseError::OutOfOrderSequenceNumber {
                     cx.effects.probe(Probe::OutOfOrderSequence);
+                    cx.effects.note(Note::SequenceRefused {
+                        partition: self.partition,
+                        producer: batch.producer,
+                        epoch: batch.producer_epoch,
+                        first: batch.first_sequence,
+                        last: batch.last_sequence,
+                    });
                 }
                 return Err(error);
             }

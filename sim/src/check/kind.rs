@@ -30,8 +30,8 @@ kinds! {
     MetadataApplied, PartitionApplied, AlterPartitionAccepted, LeaderElected, LogRecovered,
     BecameLeader, BecameFollower, ReplicaStopped, Append, Truncate, EpochAssigned, EpochsCut,
     HighWatermark, FollowerFetched, LeaderIsr, IsrProposed, ProduceAnswered, FetchServed,
-    LatestServed, DuplicateAnswered, ProducerState, ProducersExpired, LogStart, BrokerRegistered,
-    BrokerFenced,
+    LatestServed, DuplicateAnswered, SequenceRefused, ProducerState, ProducersExpired, LogStart,
+    BrokerRegistered, BrokerFenced,
     Declared, Invoked, Succeeded, Failed, Unknown, ClientEvent, Nemesis, Dump,
     Started, Stopped, DiskAfterPowerLoss, FaultBegan, FaultEnded, PhaseBegan, FaultEffective,
     HarnessBroken,
@@ -83,7 +83,8 @@ fn of_note(note: &Note) -> Kind {
         ProducerIdsCommitted, MetadataApplied, PartitionApplied, AlterPartitionAccepted,
         LeaderElected, LogRecovered, BecameLeader, BecameFollower, ReplicaStopped, Append,
         Truncate, EpochAssigned, EpochsCut, HighWatermark, FollowerFetched, LeaderIsr, IsrProposed,
-        ProduceAnswered, FetchServed, LatestServed, DuplicateAnswered, ProducerState,
+        ProduceAnswered, FetchServed, LatestServed, DuplicateAnswered, SequenceRefused,
+        ProducerState,
         ProducersExpired, LogStart, BrokerRegistered, BrokerFenced,
     }
 }

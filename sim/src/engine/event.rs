@@ -603,7 +603,7 @@ impl Engine for EventEngine {
             .simulated()
             .expect("this engine's disks are simulated");
         let losses = disk.lose_power(now_us);
-        let lost = losses.iter().any(|loss| loss.kept < loss.written);
+        let lost = losses.iter().any(|loss| loss.lost);
         for loss in losses {
             let event = WorldEvent::DiskAfterPowerLoss {
                 node,

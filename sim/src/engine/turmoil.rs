@@ -353,7 +353,7 @@ impl Engine for TurmoilEngine {
             };
             self.recorder.borrow_mut().world(now_us, &event);
         }
-        losses.iter().any(|loss| loss.kept < loss.written)
+        losses.iter().any(|loss| loss.lost)
     }
 
     fn pause(&mut self, process: ProcessId) {

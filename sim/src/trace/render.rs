@@ -373,6 +373,19 @@ impl Names {
                 let name = self.partition(*partition);
                 ("serve", format!("{name} {from}..{to} hw {high_watermark}"))
             }
+            Note::SequenceRefused {
+                partition,
+                producer,
+                first,
+                last,
+                ..
+            } => {
+                let name = self.partition(*partition);
+                (
+                    "refuse",
+                    format!("{name} pid {producer} seq {first}..{last}"),
+                )
+            }
             Note::DuplicateAnswered {
                 partition,
                 producer,

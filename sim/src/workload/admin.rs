@@ -94,7 +94,7 @@ impl App for CreateTopics {
             }
             Err(error) => {
                 let error = Er::new(error, 1);
-                self.journal.info(now_us, recorder, op, error);
+                self.journal.info(now_us, recorder, op, (error, Res::Unit));
                 self.retry_at_us = Some(now_us + RETRY_US);
             }
         }

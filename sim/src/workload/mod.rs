@@ -117,14 +117,15 @@ impl Journal {
     }
 
     /// Nobody knows whether a call had an effect.
-    pub fn info(&self, now_us: u64, recorder: &mut Recorder, op: OpId, e: Er) {
+    /// What is known of it all the same is in `r`.
+    pub fn info(&self, now_us: u64, recorder: &mut Recorder, op: OpId, (e, r): (Er, Res)) {
         recorder.line(
             now_us,
             Body::Info {
                 a: self.actor,
                 o: op.0,
                 e,
-                r: Res::Unit,
+                r,
             },
         );
     }

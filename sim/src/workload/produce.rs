@@ -133,17 +133,27 @@ impl App for Produce {
                 self.journal.ok(now_us, recorder, op, Res::Sent(sent));
             }
             SendOutcome::Failed {
+                partition,
                 error,
                 attempts,
                 definite,
-                ..
+                identity,
+                renumbered,
             } => {
                 let error = Er::new(error, attempts);
                 if definite {
                     self.journal.fail(now_us, recorder, op, error);
-                } else {
-                    self.journal.info(now_us, recorder, op, error);
+                    return;
                 }
+                let sent = Sent {
+                    off: -1,
+                    att: attempts,
+                    p: partition.and_then(|partition| recorder.partition(partition)),
+                    id: identity.map(|(pid, epoch, sequence)| (pid.0, epoch.0, sequence.0)),
+                    ren: renumbered,
+                };
+                let known = (error, Res::Sent(sent));
+                self.journal.info(now_us, recorder, op, known);
             }
         }
     }

@@ -2,22 +2,39 @@
 //! `kafka-5494-window-one`, `kafka-5494-no-rebuild`.
 //!
 //! Without idempotence a send that took more than one attempt may appear again in its partition; in
-//! two partitions never.
+//! two partitions never. With it too, if the producer numbered the record anew under a bumped epoch after an
+//! attempt that was never answered (KIP-360): whether it was is known once the send has ended.
 
 use super::DESTROYED;
-use crate::check::world::clients::Sight;
+use crate::check::world::clients::ValueId;
 use crate::check::world::gates::number;
 use crate::check::{Check, Kind, Sink, Violation, World};
+use crate::history::P;
 use crate::observe::Observed;
 
 /// See the module.
 #[derive(Default)]
-pub(in crate::check) struct NoDuplicates;
+pub(in crate::check) struct NoDuplicates {
+    /// Values that were read twice before their sends ended.
+    open: Vec<Twice>,
+}
+
+/// A value that was read in two places.
+#[derive(Clone, Copy)]
+struct Twice {
+    value: ValueId,
+    first: (P, i64),
+    second: (P, i64),
+    n: u64,
+    t_us: u64,
+}
 
 /// An excuse: nobody numbers the attempts of a producer that is not idempotent.
 const NOT_IDEMPOTENT: &str = "not idempotent and perhaps sent again";
 /// An excuse: what brokers forget they cannot recognize.
 const EXPIRED: &str = "the brokers may have forgotten the idle producer";
+/// An excuse: an unanswered attempt in one epoch and the next attempt in another look like two records.
+const RENUMBERED: &str = "numbered anew after an unanswered attempt";
 
 impl Check for NoDuplicates {
     fn name(&self) -> &'static str {
@@ -32,44 +49,45 @@ impl Check for NoDuplicates {
         for sight in &world.moment.clients.sights {
             match sight.place_before {
                 Some(place) if place == (sight.p, sight.off) => sink.exercised(),
-                Some(place) => twice(event, world, sight, place, sink),
+                Some(first) => {
+                    let twice = Twice {
+                        value: sight.value,
+                        first,
+                        second: (sight.p, sight.off),
+                        n: event.n,
+                        t_us: event.t_us,
+                    };
+                    if world.clients.value(sight.value).completed_n == 0 {
+                        self.open.push(twice);
+                    } else {
+                        twice.judge(world, sink);
+                    }
+                }
                 None if world.clients.value(sight.value).att > 1 => sink.exercised(),
                 None => {}
             }
         }
     }
+
+    fn finish(&mut self, world: &World, sink: &mut Sink) {
+        for twice in self.open.drain(..) {
+            twice.judge(world, sink);
+        }
+    }
 }
 
-fn twice(
-    event: &Observed<'_>,
-    world: &World,
-    sight: &Sight,
-    (p, off): (u32, i64),
-    sink: &mut Sink,
-) {
-    let clients = &world.clients;
-    let value = clients.value(sight.value);
-    if p == sight.p {
-        let idempotent = clients
-            .gates_of(value)
-            .is_some_and(|gates| gates.idempotent);
-        let expiration_ms = number(&clients.cfg, "producer.id.expiration.ms", 86_400_000);
-        let excuse = if clients.destroyed(p, off) || clients.destroyed(p, sight.off) {
-            Some(DESTROYED)
-        } else if !idempotent && value.att != 1 {
-            Some(NOT_IDEMPOTENT)
-        } else if expiration_ms * 1_000 < clients.now_us {
-            Some(EXPIRED)
-        } else {
-            None
-        };
-        if let Some(excuse) = excuse {
+impl Twice {
+    fn judge(self, world: &World, sink: &mut Sink) {
+        let clients = &world.clients;
+        let value = clients.value(self.value);
+        let ((p, off), (again, again_off)) = (self.first, self.second);
+        if p == again
+            && let Some(excuse) = self.excuse(world)
+        {
             sink.excused(excuse);
             return;
         }
-    }
-    sink.fail(
-        Violation::new(format!("one value was read in two places: {:#x}", value.v))
+        let violation = Violation::new(format!("one value was read in two places: {:#x}", value.v))
             .fact("sent", value.invoked_us, super::sent(world, value))
             .fact(
                 "read",
@@ -78,10 +96,33 @@ fn twice(
             )
             .fact(
                 "read again",
-                event.t_us,
-                format!("at {} offset {}", clients.name(sight.p), sight.off),
-            ),
-    );
+                self.t_us,
+                format!("at {} offset {again_off}", clients.name(again)),
+            );
+        sink.fail_at(self.n, self.t_us, violation);
+    }
+
+    /// Why one partition may hold the value twice.
+    fn excuse(self, world: &World) -> Option<&'static str> {
+        let clients = &world.clients;
+        let value = clients.value(self.value);
+        let idempotent = clients
+            .gates_of(value)
+            .is_some_and(|gates| gates.idempotent);
+        let expiration_ms = number(&clients.cfg, "producer.id.expiration.ms", 86_400_000);
+        let (p, off) = self.first;
+        if clients.destroyed(p, off) || clients.destroyed(p, self.second.1) {
+            Some(DESTROYED)
+        } else if !idempotent && value.att != 1 {
+            Some(NOT_IDEMPOTENT)
+        } else if value.renumbered && value.att > 1 {
+            Some(RENUMBERED)
+        } else if expiration_ms * 1_000 < clients.now_us {
+            Some(EXPIRED)
+        } else {
+            None
+        }
+    }
 }
 
 #[cfg(test)]

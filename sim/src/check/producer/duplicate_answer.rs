@@ -1,5 +1,5 @@
 //! A batch that is answered as a duplicate lies in the log, among the producer's last five, and the answer
-//! is its first offset. KIP-98, KAFKA-5494.
+//! is its first offset; one of those five is never refused. KIP-98, KAFKA-5494.
 
 use broker_model::note::Note;
 
@@ -17,10 +17,11 @@ impl Check for DuplicateAnswer {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::DuplicateAnswered]
+        &[Kind::DuplicateAnswered, Kind::SequenceRefused]
     }
 
     fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
+        refused(event, world, sink);
         let Some((
             node,
             Note::DuplicateAnswered {
@@ -62,6 +63,48 @@ impl Check for DuplicateAnswer {
             .fact("log", event.t_us, format!("{fold:?}")),
         );
     }
+}
+
+/// A batch that the broker took for out of order.
+fn refused(event: &Observed<'_>, world: &World, sink: &mut Sink) {
+    let Some((
+        node,
+        Note::SequenceRefused {
+            producer,
+            epoch,
+            first,
+            last,
+            ..
+        },
+        partition,
+        replica,
+    )) = about(event, world)
+    else {
+        return;
+    };
+    let fold = replica.producers.get(*producer);
+    let known = fold.filter(|fold| fold.epoch == *epoch).and_then(|fold| {
+        let batches = fold.batches.iter();
+        batches
+            .copied()
+            .find(|batch| (batch.0, batch.1) == (*first, *last))
+    });
+    let Some((_, _, offset)) = known else {
+        sink.exercised();
+        return;
+    };
+    sink.fail(
+        Violation::new(format!(
+            "n{node} refused a batch of producer {producer} that it has in {}",
+            partition.name
+        ))
+        .fact(
+            "refused",
+            event.t_us,
+            format!("epoch {epoch}, sequences {first}..{last}"),
+        )
+        .fact("log", event.t_us, format!("it ends at offset {offset}")),
+    );
 }
 
 #[cfg(test)]

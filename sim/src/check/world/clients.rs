@@ -134,6 +134,8 @@ pub(crate) struct ValueFacts {
     pub(crate) off: i64,
     /// The wire attempts, 0 if unknown.
     pub(crate) att: u32,
+    /// Whether its sequence was given anew after an epoch bump.
+    pub(crate) renumbered: bool,
     pub(crate) error: i16,
     pub(crate) invoked_n: u64,
     pub(crate) invoked_us: u64,
@@ -431,6 +433,7 @@ impl Clients {
         };
         let value = &mut self.values[id];
         value.att = sent.att;
+        value.renumbered = sent.ren;
         value.off = sent.off;
         value.p = value.p.or(sent.p);
         let value = *value;

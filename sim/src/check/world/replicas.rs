@@ -333,6 +333,7 @@ fn partition_of(note: &Note) -> Option<TopicIdPartition> {
         | Note::FetchServed { partition, .. }
         | Note::LatestServed { partition, .. }
         | Note::DuplicateAnswered { partition, .. }
+        | Note::SequenceRefused { partition, .. }
         | Note::ProducerState { partition, .. }
         | Note::ProducersExpired { partition, .. }
         | Note::LogStart { partition, .. } => Some(*partition),

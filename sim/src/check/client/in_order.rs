@@ -2,11 +2,13 @@
 //! nonmonotonic-send; KIP-98; bug `kafka-5494-renumber-order`.
 //!
 //! Without idempotence only a send that was acknowledged after one attempt is known to be in front of
-//! later ones: a request that the client gave up on may still be carried out late.
+//! later ones: a request that the client gave up on may still be carried out late. With it, a record that was
+//! numbered anew after an unanswered attempt may lie twice, and behind later ones of the epoch before.
 
 use std::collections::BTreeMap;
 
 use super::DESTROYED;
+use super::no_duplicates::RENUMBERED;
 use crate::check::world::clients::{ActorFacts, SendState, ValueFacts};
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::history::P;
@@ -79,6 +81,8 @@ fn judge(
         sink.excused(DESTROYED);
     } else if !held_back {
         sink.excused(NOT_IDEMPOTENT);
+    } else if before.renumbered && before.att > 1 && before.epoch != value.epoch {
+        sink.excused(RENUMBERED);
     } else {
         sink.fail(
             Violation::new(format!(

@@ -34,7 +34,7 @@ const NOT_IDEMPOTENT: &str = "not idempotent and perhaps sent again";
 /// An excuse: what brokers forget they cannot recognize.
 const EXPIRED: &str = "the brokers may have forgotten the idle producer";
 /// An excuse: an unanswered attempt in one epoch and the next attempt in another look like two records.
-const RENUMBERED: &str = "numbered anew after an unanswered attempt";
+pub(super) const RENUMBERED: &str = "numbered anew after an unanswered attempt";
 
 impl Check for NoDuplicates {
     fn name(&self) -> &'static str {

@@ -136,6 +136,8 @@ pub(crate) struct ValueFacts {
     pub(crate) att: u32,
     /// Whether its sequence was given anew after an epoch bump.
     pub(crate) renumbered: bool,
+    /// The producer epoch of its last attempt, if its producer is idempotent.
+    pub(crate) epoch: Option<i16>,
     pub(crate) error: i16,
     pub(crate) invoked_n: u64,
     pub(crate) invoked_us: u64,
@@ -434,6 +436,7 @@ impl Clients {
         let value = &mut self.values[id];
         value.att = sent.att;
         value.renumbered = sent.ren;
+        value.epoch = sent.id.map(|(_, epoch, _)| epoch);
         value.off = sent.off;
         value.p = value.p.or(sent.p);
         let value = *value;

@@ -62,17 +62,23 @@ impl Asker {
     pub(super) fn refuse(self, effects: &mut Effects, request: &RequestKind, error: &ApiError) {
         // The broker that forwarded has to look for the controller itself: its client cannot.
         if self.enveloped.is_some() && error.error == ResponseError::NotController {
-            let response = EnvelopeResponse::default().with_error_code(error.code());
-            return effects.reply(
-                self.conn,
-                self.correlation_id,
-                ResponseKind::Envelope(response),
-            );
+            return self.refuse_envelope(effects, error.error);
         }
         match refusal(request, self.version, error) {
             Some(response) => self.answer(effects, response),
+            None if self.enveloped.is_some() => {
+                self.refuse_envelope(effects, ResponseError::InvalidRequest);
+            }
             None => effects.close(self.conn),
         }
+    }
+
+    /// Answers the envelope itself with an error. A broker that found its connection closed instead
+    /// would send the same envelope again, and everything behind it would wait.
+    pub(super) fn refuse_envelope(self, effects: &mut Effects, error: ResponseError) {
+        let response = EnvelopeResponse::default().with_error_code(error.code());
+        let response = ResponseKind::Envelope(response);
+        effects.reply(self.conn, self.correlation_id, response);
     }
 }
 

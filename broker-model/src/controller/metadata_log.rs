@@ -1,10 +1,11 @@
-//! What the controller needs of the raft client: a place to append to.
+//! What the controller needs of the raft client: a place to append to, and how it is doing.
 
 use bytes::Bytes;
+use kafka_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 
 use crate::context::Context;
 use crate::raft::{NotLeader, RaftClient};
-use crate::types::{LeaderEpoch, Offset};
+use crate::types::{LeaderEpoch, Now, Offset};
 
 /// The metadata log of the node that leads the quorum. The one other implementation is that of the
 /// controller's own tests.
@@ -19,6 +20,14 @@ pub trait MetadataLog {
 
     /// The offset that the next record will take.
     fn next_offset(&self) -> Offset;
+
+    /// How far every replica of the log is, for a DescribeQuorum that a broker forwarded.
+    fn describe_quorum(
+        &mut self,
+        now: Now,
+        version: i16,
+        request: &DescribeQuorumRequest,
+    ) -> DescribeQuorumResponse;
 }
 
 impl MetadataLog for RaftClient {
@@ -33,5 +42,14 @@ impl MetadataLog for RaftClient {
 
     fn next_offset(&self) -> Offset {
         self.log_end()
+    }
+
+    fn describe_quorum(
+        &mut self,
+        now: Now,
+        version: i16,
+        request: &DescribeQuorumRequest,
+    ) -> DescribeQuorumResponse {
+        RaftClient::describe_quorum(self, now, version, request)
     }
 }

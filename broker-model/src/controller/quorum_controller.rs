@@ -25,7 +25,7 @@ use crate::probe::Probe;
 use crate::raft::RaftEvent;
 use crate::timer::Timer;
 use crate::types::{ConnectionId, LeaderEpoch, Listener, NodeId, ResponseError};
-use crate::wire::frame::{Decoded, decode_request};
+use crate::wire::frame::{Decoded, WireError, decode_request};
 
 /// The controller of one node.
 #[derive(Debug)]
@@ -168,13 +168,18 @@ impl QuorumController {
         asker: Asker,
         envelope: &EnvelopeRequest,
     ) {
+        let decoded = decode_request(Listener::Controller, &envelope.request_data);
         let Ok(Decoded::Request {
             header,
             api_key,
             body,
-        }) = decode_request(Listener::Controller, &envelope.request_data)
+        }) = decoded
         else {
-            return cx.effects.close(asker.conn);
+            let error = match decoded {
+                Err(WireError::UnsupportedVersion { .. }) => ResponseError::UnsupportedVersion,
+                _ => ResponseError::InvalidRequest,
+            };
+            return asker.refuse_envelope(cx.effects, error);
         };
         let enveloped = Enveloped {
             api_key,
@@ -197,6 +202,10 @@ impl QuorumController {
     ) {
         if let Some(response) = self.read(&question) {
             return question.asker.answer(cx.effects, response);
+        }
+        if let RequestKind::DescribeQuorum(request) = &question.body {
+            let response = log.describe_quorum(cx.now, question.asker.version, request);
+            return question.asker.answer(cx.effects, response.into());
         }
         let Some(active) = &mut self.active else {
             let error = ApiError::from(ResponseError::NotController);

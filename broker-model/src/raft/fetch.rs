@@ -294,11 +294,21 @@ impl RaftClient {
         header: &RequestHeader,
         request: &DescribeQuorumRequest,
     ) {
+        let response = self.describe_quorum(cx.now, header.version, request);
+        self.reply(cx, conn, header.correlation_id, response.into(), None);
+    }
+
+    /// The answer to a DescribeQuorum of that version, which may have come inside an Envelope.
+    pub fn describe_quorum(
+        &mut self,
+        now: Now,
+        version: i16,
+        request: &DescribeQuorumRequest,
+    ) -> DescribeQuorumResponse {
         let known = request
             .topics
             .iter()
             .any(|topic| topic.topic_name.0.as_str() == METADATA_TOPIC);
-        let now = cx.now;
         let log_end = self.log.end();
         let mut partition = describe::PartitionData::default();
         let (leader_id, epoch) = (self.config.node, self.quorum.epoch());
@@ -309,7 +319,7 @@ impl RaftClient {
                 leader.expire_observers(now);
                 let high_watermark = leader.high_watermark().unwrap_or(Offset::UNKNOWN);
                 let describe = |state: &ReplicaState| {
-                    describe_replica(header.version, state, leader_id, (now, log_end))
+                    describe_replica(version, state, leader_id, (now, log_end))
                 };
                 partition.leader_id = leader_id.0.into();
                 partition.leader_epoch = epoch.0;
@@ -322,7 +332,7 @@ impl RaftClient {
             .with_topic_name(StrBytes::from_static_str(METADATA_TOPIC).into())
             .with_partitions(vec![partition]);
         let mut response = DescribeQuorumResponse::default().with_topics(vec![topic]);
-        if 2 <= header.version && self.quorum.is_leader() {
+        if 2 <= version && self.quorum.is_leader() {
             response.nodes = self
                 .quorum
                 .voters()
@@ -330,7 +340,7 @@ impl RaftClient {
                 .map(|id| self.describe_node(id))
                 .collect();
         }
-        self.reply(cx, conn, header.correlation_id, response.into(), None);
+        response
     }
 
     fn describe_node(&self, id: NodeId) -> describe::Node {

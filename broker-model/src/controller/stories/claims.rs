@@ -1,10 +1,10 @@
 //! Claims: who may answer, and when.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, ApiKey, BrokerId, CreateTopicsRequest,
-    CreateTopicsResponse, DescribeClusterRequest, DescribeClusterResponse, EnvelopeRequest,
-    EnvelopeResponse, RequestKind, ResponseKind,
+    CreateTopicsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeQuorumRequest,
+    EnvelopeRequest, EnvelopeResponse, RequestKind, ResponseKind,
 };
 
 use super::{Story, topic};
@@ -149,6 +149,26 @@ fn a_broker_that_forwards_to_the_wrong_controller_is_told_so_itself() {
     };
     assert_eq!(answer.error_code, ResponseError::NotController.code());
     assert_eq!(answer.response_data, None);
+}
+
+#[test]
+fn what_nobody_can_read_in_an_envelope_is_refused_and_not_cut_off() {
+    let mut story = Story::with_brokers(3);
+    let envelope = EnvelopeRequest::default().with_request_data(Bytes::from_static(b"?"));
+    let answer: EnvelopeResponse = story.call(0, envelope);
+    assert_eq!(answer.error_code, ResponseError::InvalidRequest.code());
+}
+
+#[test]
+fn the_state_of_the_quorum_can_be_asked_for_in_an_envelope() {
+    let mut story = Story::with_brokers(3);
+    let mut frame = BytesMut::new();
+    let describe = DescribeQuorumRequest::default().into();
+    encode_request(77, "client", 2, &describe, &mut frame).expect("version 2 exists");
+    let envelope = EnvelopeRequest::default().with_request_data(frame.freeze().slice(4..));
+    let answer: EnvelopeResponse = story.call(0, envelope);
+    assert_eq!(answer.error_code, 0);
+    assert!(answer.response_data.is_some());
 }
 
 #[test]

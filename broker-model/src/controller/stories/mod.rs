@@ -14,7 +14,8 @@ use kafka_protocol::messages::create_topics_request::{
 };
 use kafka_protocol::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerId, BrokerRegistrationRequest,
-    BrokerRegistrationResponse, CreateTopicsRequest, RequestKind, ResponseKind, TopicName,
+    BrokerRegistrationResponse, CreateTopicsRequest, DescribeQuorumRequest, DescribeQuorumResponse,
+    RequestKind, ResponseKind, TopicName,
 };
 
 use kafka_protocol::protocol::Decodable;
@@ -82,6 +83,15 @@ impl MetadataLog for FakeLog {
 
     fn next_offset(&self) -> Offset {
         self.end
+    }
+
+    fn describe_quorum(
+        &mut self,
+        _: Now,
+        _: i16,
+        _: &DescribeQuorumRequest,
+    ) -> DescribeQuorumResponse {
+        DescribeQuorumResponse::default()
     }
 }
 

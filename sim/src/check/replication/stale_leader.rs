@@ -76,7 +76,8 @@ impl Check for StaleLeader {
 mod tests {
     use super::*;
     use crate::check::make;
-    use crate::check::testing::{Case, TestBatch, leader_hw, leads};
+    use crate::check::testing::{Case, TestBatch, committed, leader_hw, leads};
+    use crate::check::world::partition::UNCLEAN_ELECTION;
 
     fn case() -> Case {
         Case::of(make::<StaleLeader>)
@@ -93,6 +94,25 @@ mod tests {
             .note(1, leader_hw(4, 3, 3))
             .end()
             .fails("though its epoch is over");
+    }
+
+    #[test]
+    fn a_leader_that_was_overruled_commits_in_vain() {
+        let uncleanly = || {
+            Case::planned(make::<StaleLeader>, |plan| {
+                let name = "unclean.leader.election.enable".to_owned();
+                plan.nodes[0].config.insert(name, "true".to_owned());
+            })
+            .note(1, committed(9, 1, (4, 4), &[1]))
+            .note(1, leads(4, 0, 0))
+            .note(1, TestBatch::at(0, 2, 4).led())
+            .note(3, committed(10, 2, (5, 5), &[2]))
+            .note(2, leads(5, 0, 0))
+        };
+        uncleanly()
+            .note(1, leader_hw(4, 2, 2))
+            .end()
+            .is_excused(UNCLEAN_ELECTION);
     }
 
     #[test]

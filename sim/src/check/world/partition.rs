@@ -36,6 +36,10 @@ pub(crate) struct Partition {
     pub(crate) acting: LeaderEpoch,
     /// Why committed records may be lost at the next election.
     pub(crate) unpromised: Option<&'static str>,
+    /// Leaders of earlier epochs commit nothing that was promised: somebody else was elected without
+    /// regard to them.
+    pub(crate) void_before: LeaderEpoch,
+    void_why: &'static str,
     /// What was lost with nobody to blame.
     pub(crate) cuts: Vec<Cut>,
     /// Produces that were answered without an error.
@@ -137,6 +141,8 @@ impl Partition {
             epochs: BTreeMap::new(),
             acting: LeaderEpoch::NONE,
             unpromised: None,
+            void_before: LeaderEpoch::NONE,
+            void_why: UNCLEAN_ELECTION,
             cuts: Vec::new(),
             acked: Vec::new(),
         }
@@ -175,9 +181,31 @@ impl Partition {
             .map(|cut| cut.why)
     }
 
+    /// Whether what the replica commits as leader was promised by nobody.
+    pub(super) fn is_void(&self, by: usize) -> bool {
+        let epoch = self.replicas[by].leads();
+        epoch.is_some_and(|epoch| epoch < self.void_before)
+    }
+
+    /// A leader whose epoch was overruled set its high watermark: what it commits is lost already.
+    pub(super) fn commit_in_vain(&mut self, to: Offset, n: u64) -> Option<Cut> {
+        let overruled = self.epochs.get(&self.void_before);
+        let from = overruled.and_then(|facts| facts.start)?;
+        let cut = Cut {
+            from,
+            to,
+            n,
+            why: self.void_why,
+        };
+        (from < to).then(|| {
+            self.cuts.push(cut);
+            cut
+        })
+    }
+
     /// A leader set its high watermark.
     pub(super) fn commit(&mut self, by: usize, to: Offset) {
-        if to <= self.true_high_watermark {
+        if to <= self.true_high_watermark || self.is_void(by) {
             return;
         }
         self.true_high_watermark = to;
@@ -211,6 +239,8 @@ impl Partition {
     pub(super) fn accept_loss(&mut self, leader: usize, n: u64) -> Option<Cut> {
         let why = self.unpromised.take()?;
         self.replicas[leader].lossy = false;
+        self.void_before = self.acting;
+        self.void_why = why;
         let log = &self.replicas[leader].log;
         let from = self
             .canon

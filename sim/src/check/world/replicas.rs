@@ -33,7 +33,7 @@ impl World {
                 partition.replicas[at].cut(&partition.arena, *to, removed);
             }
             Note::HighWatermark { .. } | Note::LogStart { .. } => {
-                self.partitions[index].offsets_moved(at, note);
+                self.offsets_moved(index, at, note);
             }
             Note::FollowerFetched { .. } | Note::LeaderIsr { .. } => {
                 self.partitions[index].replicas[at].led(note);
@@ -154,7 +154,9 @@ impl World {
         let partition = &mut self.partitions[index];
         let log = &partition.replicas[at].log;
         let entry = log.at(&partition.arena, *last);
-        if let Some(entry) = entry.filter(|_| *base >= Offset::ZERO && *acks != 0) {
+        // What a leader acknowledges after it was overruled nobody promised to keep.
+        let counts = *base >= Offset::ZERO && *acks != 0 && !partition.is_void(at);
+        if let Some(entry) = entry.filter(|_| counts) {
             partition.acked.push(Acked {
                 entry,
                 acks: *acks,
@@ -188,9 +190,10 @@ impl World {
     }
 }
 
-impl Partition {
-    fn offsets_moved(&mut self, at: usize, note: &Note) {
-        let replica = &mut self.replicas[at];
+impl World {
+    fn offsets_moved(&mut self, index: usize, at: usize, note: &Note) {
+        let partition = &mut self.partitions[index];
+        let replica = &mut partition.replicas[at];
         match *note {
             Note::HighWatermark {
                 as_leader,
@@ -200,19 +203,27 @@ impl Partition {
             } => {
                 replica.high_watermark = high_watermark;
                 replica.log_start = log_start;
-                self.log_start = self.log_start.max(log_start);
+                partition.log_start = partition.log_start.max(log_start);
+                let rose = as_leader && high_watermark > self.moment.high_watermark;
                 if as_leader {
-                    self.commit(at, high_watermark);
+                    partition.commit(at, high_watermark);
+                }
+                if rose && partition.is_void(at) {
+                    if let Some(cut) = partition.commit_in_vain(high_watermark, self.n) {
+                        self.lose(index, cut);
+                    }
                 }
             }
             Note::LogStart { log_start, .. } => {
                 replica.log_start = log_start;
-                self.log_start = self.log_start.max(log_start);
+                partition.log_start = partition.log_start.max(log_start);
             }
             _ => {}
         }
     }
+}
 
+impl Partition {
     fn tell_leader(&mut self, epoch: LeaderEpoch, leader: NodeId, t_us: u64) {
         self.epochs.entry(epoch).or_insert(EpochFacts {
             leader,

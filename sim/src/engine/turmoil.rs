@@ -8,8 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::pending;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,10 +17,10 @@ use broker_model::client::command::Command;
 use broker_model::types::{Endpoint, Listener};
 use turmoil::Sim;
 
-use super::catching::{Panic, catching};
-use super::driver::{Driver, DriverClock};
+use self::seat::Seat;
+use super::catching::Panic;
 use super::process::{Process, SharedProcess, SharedRecorder};
-use super::transport::{Transport, Turmoil};
+use super::transport::Turmoil;
 use super::weather::{Sky, Weather};
 use super::{Disturbance, Engine, ProcessId};
 use crate::observe::{Stop, WorldEvent};
@@ -29,6 +28,9 @@ use crate::plan::Plan;
 use crate::recorder::Recorder;
 use crate::seed::Purpose;
 use crate::shell::{Out, OutboxRule, Shell, ShellConfig};
+
+mod links;
+mod seat;
 
 /// The engine that tests the whole stack: framing, connection life, back-pressure, cancellation.
 pub struct TurmoilEngine {
@@ -144,108 +146,6 @@ impl TurmoilEngine {
             let now_us = self.now_us();
             self.recorder.borrow_mut().world(now_us, &stopped);
         }
-    }
-
-    /// Brings turmoil's links to what the weather says.
-    fn update_links(&mut self) {
-        let known: Vec<(ProcessId, IpAddr)> = (0..)
-            .map(ProcessId)
-            .zip(&self.processes)
-            .filter_map(|(id, member)| Some((id, member.address?)))
-            .collect();
-        for (nth, &(one, here)) in known.iter().enumerate() {
-            for &(other, there) in &known[nth + 1..] {
-                let sky = self.weather.borrow().between(one, other);
-                let before = self.skies.insert((one, other), sky).unwrap_or_default();
-                if sky != before {
-                    self.change_link(here, there, before, sky);
-                }
-            }
-        }
-    }
-
-    fn change_link(&self, here: IpAddr, there: IpAddr, before: Sky, now: Sky) {
-        if before.held && !now.held {
-            self.sim.release(here, there);
-        }
-        let ways = [
-            (here, there, before.cut_there, now.cut_there),
-            (there, here, before.cut_back, now.cut_back),
-        ];
-        for (from, to, was_cut, is_cut) in ways {
-            match (was_cut, is_cut) {
-                (false, true) => self.sim.partition_oneway(from, to),
-                (true, false) => self.sim.repair_oneway(from, to),
-                _ => {}
-            }
-        }
-        if now.held && !before.held {
-            self.sim.hold(here, there);
-        }
-        if now.extra_us != before.extra_us {
-            let least = Duration::from_micros(self.latency_us.0 + now.extra_us);
-            let most = Duration::from_micros(self.latency_us.1 + now.extra_us);
-            self.sim.set_link_latency(here, there, least);
-            self.sim.set_link_max_message_latency(here, there, most);
-        }
-    }
-
-    /// Messages on their way that the disturbance will lose or hold.
-    fn in_flight(&self, disturbance: &Disturbance) -> u64 {
-        if matches!(disturbance, Disturbance::Slow { .. }) {
-            return 0;
-        }
-        let weather = self.weather.borrow();
-        let mut hit = 0;
-        self.sim.links(|links| {
-            for sent in links.flatten() {
-                let (from, to) = sent.pair();
-                let from = weather.process_at(from.ip());
-                let to = weather.process_at(to.ip());
-                if let (Some(from), Some(to)) = (from, to) {
-                    hit += u64::from(disturbance.concerns(from, to));
-                }
-            }
-        });
-        hit
-    }
-}
-
-/// What a host runs, whenever it is started.
-#[derive(Clone)]
-struct Seat {
-    transport: Turmoil,
-    process: SharedProcess,
-    recorder: SharedRecorder,
-    listeners: Vec<(u16, Listener)>,
-    controllers: Rc<BTreeSet<Endpoint>>,
-    panicked: Rc<RefCell<Option<Panic>>>,
-}
-
-impl Seat {
-    /// The process if it runs, and then an idle host.
-    async fn run(self) {
-        if self.process.borrow().shell.is_up() {
-            let panicked = Rc::clone(&self.panicked);
-            if let Err(panic) = catching(self.drive()).await {
-                panicked.borrow_mut().get_or_insert(panic);
-            }
-        }
-        pending::<()>().await;
-    }
-
-    async fn drive(self) {
-        let elapsed = turmoil::sim_elapsed().expect("a host runs inside of the simulation");
-        let now_us = u64::try_from(elapsed.as_micros()).expect("a run is short");
-        let shared = (self.process, self.recorder);
-        let clock = DriverClock::at(now_us);
-        let mut driver = Driver::new(self.transport.clone(), shared, clock, self.controllers);
-        for (port, kind) in self.listeners {
-            let everywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
-            let listener = self.transport.bind(everywhere).await;
-            driver.listen(listener.expect("the host has no other process"), kind);
-        }
-        driver.run().await;
     }
 }
 

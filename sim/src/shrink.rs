@@ -10,6 +10,8 @@ use crate::plan::{Plan, Script};
 use crate::run::RunEnd;
 use crate::verdict::{Kind, Verdict};
 
+mod last;
+
 /// A plan that was shrunk.
 #[derive(Debug)]
 pub struct Shrunk {
@@ -62,7 +64,7 @@ pub fn shrink(
                 search.items, search.runs
             ));
         }
-        if search.best == before || search.runs > RUNS_MAX {
+        if search.best == before || search.is_spent() {
             break;
         }
     }
@@ -76,7 +78,7 @@ pub fn shrink(
 
 type Pass = fn(&mut Search<'_>);
 
-const PASSES: [(&str, Pass); 8] = [
+const PASSES: [(&str, Pass); 10] = [
     ("faults", |search| search.drop_faults()),
     ("clients", |search| search.drop_clients()),
     ("sends", |search| search.drop_sends()),
@@ -85,10 +87,13 @@ const PASSES: [(&str, Pass); 8] = [
     ("time", |search| search.shorten()),
     ("settings", |search| search.drop_settings()),
     ("nodes", |search| search.drop_nodes()),
+    ("pairs", |search| search.drop_pairs()),
+    ("changes", |search| search.drop_and_change()),
 ];
 
-/// A search that took that many runs is not begun anew.
-const RUNS_MAX: u64 = 4_000;
+/// A search ends after so many runs; on turmoil, where they take long, sooner.
+const RUNS_MAX: u64 = 12_000;
+const TURMOIL_RUNS_MAX: u64 = 300;
 
 struct Search<'a> {
     engine: EngineKind,
@@ -103,7 +108,7 @@ struct Search<'a> {
 impl Search<'_> {
     /// Whether the plan still fails in the same way; if so it is the best so far.
     fn still(&mut self, plan: Plan) -> bool {
-        if plan == self.best || self.runs > 2 * RUNS_MAX {
+        if plan == self.best || self.is_spent() {
             return false;
         }
         self.runs += 1;
@@ -118,6 +123,14 @@ impl Search<'_> {
         self.best = plan;
         self.verdict = carried.verdict;
         true
+    }
+
+    fn is_spent(&self) -> bool {
+        let most = match self.engine {
+            EngineKind::Event => RUNS_MAX,
+            EngineKind::Turmoil => TURMOIL_RUNS_MAX,
+        };
+        most <= self.runs
     }
 
     /// Nothing after the moment of the violation can matter.

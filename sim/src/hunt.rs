@@ -56,7 +56,7 @@ pub const HUNTS: [Hunt; 8] = [
     },
     Hunt {
         bug: Bug::Kafka5494WindowOne,
-        accepted: &["PS-2", "ORD-2", "ORD-5"],
+        accepted: &["PS-5", "PS-2", "ORD-2", "ORD-5"],
         scenarios: &["leader-kill", "leadership-moves", "isr-churn"],
     },
     Hunt {

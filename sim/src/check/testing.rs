@@ -168,6 +168,22 @@ impl Case {
         self.line(Body::Ok { a, o: v, r })
     }
 
+    /// A send is acknowledged, as said.
+    pub(super) fn acked_with(self, a: u32, v: V, ending: Ending) -> Self {
+        let r = Res::Sent(ending.0);
+        self.line(Body::Ok { a, o: v, r })
+    }
+
+    /// A send times out, as said.
+    pub(super) fn times_out_with(self, a: u32, v: V, ending: Ending) -> Self {
+        let e = Er {
+            c: 7,
+            att: ending.0.att,
+        };
+        let r = Res::Sent(ending.0);
+        self.line(Body::Info { a, o: v, e, r })
+    }
+
     /// A send is known to have failed.
     pub(super) fn fails(self, a: u32, v: V) -> Self {
         let e = Er { c: 19, att: 1 };
@@ -592,4 +608,32 @@ pub(super) fn identity(
     first: i32,
 ) -> (ProducerId, ProducerEpoch, Sequence) {
     (ProducerId(producer), ProducerEpoch(epoch), Sequence(first))
+}
+
+/// How a send of producer 9 ended, in partition 0.
+#[derive(Clone, Copy)]
+pub(super) struct Ending(Sent);
+
+impl Ending {
+    /// At once, at that offset, in epoch 0.
+    pub(super) fn at(off: i64) -> Self {
+        Ending(Sent {
+            off,
+            att: 1,
+            p: Some(0),
+            id: Some((9, 0, 0)),
+            ren: false,
+        })
+    }
+
+    /// After so many attempts.
+    pub(super) fn after(self, att: u32) -> Self {
+        Ending(Sent { att, ..self.0 })
+    }
+
+    /// In that epoch at last; numbered anew for it, or not.
+    pub(super) fn numbered(self, epoch: i16, ren: bool) -> Self {
+        let id = Some((9, epoch, 0));
+        Ending(Sent { id, ren, ..self.0 })
+    }
 }

@@ -111,7 +111,11 @@ fn line(bag: &Bag) -> [String; 8] {
         bag.seeds_tried.to_string(),
         bag.seed.map_or_else(dash, |seed| format!("{place} {seed}")),
         bag.invariant.clone().unwrap_or_else(dash),
-        if bag.clean_pass { "passes" } else { "FAILS" }.to_owned(),
+        match (bag.found, bag.clean_pass) {
+            (false, _) => dash(),
+            (true, true) => "passes".to_owned(),
+            (true, false) => "FAILS".to_owned(),
+        },
         seconds(bag.simulated_ms),
     ]
 }

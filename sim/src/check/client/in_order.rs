@@ -81,7 +81,7 @@ fn judge(
         sink.excused(DESTROYED);
     } else if !held_back {
         sink.excused(NOT_IDEMPOTENT);
-    } else if before.renumbered && before.att > 1 && before.epoch != value.epoch {
+    } else if before.renumbered && before.att > 1 && epochs_may_differ(before, value) {
         sink.excused(RENUMBERED);
     } else {
         sink.fail(
@@ -104,11 +104,18 @@ fn judge(
     }
 }
 
+/// Whether the later value's place may be of an epoch before the earlier one's. That of a send which was
+/// never acknowledged is where it was first read: perhaps of an attempt under its former number.
+fn epochs_may_differ(before: &ValueFacts, value: &ValueFacts) -> bool {
+    let of_some_attempt = value.state != SendState::Ok && value.renumbered && value.att > 1;
+    before.epoch != value.epoch || of_some_attempt
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::check::make;
-    use crate::check::testing::Case;
+    use crate::check::testing::{Case, Ending};
     use crate::history::Role;
 
     fn case(cfg: &[(&str, &str)]) -> Case {
@@ -147,6 +154,45 @@ mod tests {
             .polls(10, 5, &[(5, 101), (6, 100)])
             .end()
             .is_excused(NOT_IDEMPOTENT);
+    }
+
+    #[test]
+    fn a_record_numbered_anew_may_lie_behind_those_of_the_epoch_before() {
+        let anew = Ending::at(6).after(2).numbered(1, true);
+        case(&[])
+            .acked_with(1, 101, Ending::at(5))
+            .acked_with(1, 100, anew)
+            .end()
+            .is_excused(RENUMBERED);
+        // The first attempt was refused before anything was written: nothing can lie twice.
+        case(&[])
+            .acked_with(1, 101, Ending::at(5))
+            .acked_with(1, 100, anew.after(1))
+            .end()
+            .fails("out of order");
+        // Both in the new epoch: its sequences keep them in order.
+        case(&[])
+            .acked_with(1, 101, Ending::at(5).after(2).numbered(1, true))
+            .acked_with(1, 100, anew)
+            .end()
+            .fails("out of order");
+    }
+
+    #[test]
+    fn a_send_without_an_answer_may_be_known_by_its_former_number() {
+        let anew = Ending::at(6).after(3).numbered(1, true);
+        case(&[])
+            .acked_with(1, 100, anew)
+            .times_out_with(1, 101, Ending::at(-1).after(2).numbered(1, true))
+            .polls(10, 5, &[(5, 101), (6, 100)])
+            .end()
+            .is_excused(RENUMBERED);
+        case(&[])
+            .acked_with(1, 100, anew)
+            .times_out_with(1, 101, Ending::at(-1).after(2).numbered(1, false))
+            .polls(10, 5, &[(5, 101), (6, 100)])
+            .end()
+            .fails("out of order");
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Twice {
 mod tests {
     use super::*;
     use crate::check::make;
-    use crate::check::testing::Case;
+    use crate::check::testing::{Case, Ending};
     use crate::history::{PollPart, Role};
 
     fn case(cfg: &[(&str, &str)]) -> Case {
@@ -180,6 +180,20 @@ mod tests {
             .polls(10, 5, &[(5, 100)])
             .end()
             .passes();
+    }
+
+    #[test]
+    fn what_was_numbered_anew_after_an_attempt_may_appear_twice() {
+        let twice = |ending: Ending| {
+            case(&[])
+                .polls(10, 5, &[(5, 100), (6, 100)])
+                .acked_with(1, 100, ending)
+                .end()
+        };
+        let anew = Ending::at(6).after(2).numbered(1, true);
+        twice(anew).is_excused(RENUMBERED);
+        twice(anew.after(1)).fails("read in two places");
+        twice(anew.numbered(1, false)).fails("read in two places");
     }
 
     #[test]

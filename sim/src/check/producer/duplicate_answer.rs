@@ -153,6 +153,37 @@ mod tests {
             .fails("does not have");
     }
 
+    fn refuses(epoch: i16, first: i32, last: i32) -> Note {
+        let (producer, epoch, first) = identity(9, epoch, first);
+        Note::SequenceRefused {
+            partition: partition(),
+            producer,
+            epoch,
+            first,
+            last: Sequence(last),
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_a_batch_in_the_window_is_found() {
+        case().note(1, refuses(1, 0, 1)).end().fails("that it has");
+    }
+
+    #[test]
+    fn a_gap_another_epoch_and_what_left_the_window_may_be_refused() {
+        case().note(1, refuses(1, 6, 7)).end().passes();
+        case().note(1, refuses(2, 0, 1)).end().passes();
+        let four_more = |case: Case, n: i64| {
+            let first = i32::try_from(4 + 2 * n).expect("few");
+            case.note(1, TestBatch::at(4 + 2 * n, 2, 4).by(9, 1, first).led())
+        };
+        (0..4)
+            .fold(case(), four_more)
+            .note(1, refuses(1, 0, 1))
+            .end()
+            .passes();
+    }
+
     #[test]
     fn the_original_offset_is_right() {
         case().note(1, answers(0, 1, 0)).end().passes();

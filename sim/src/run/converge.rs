@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use broker_model::config::BrokerConfig;
-use broker_model::config::ProducerConfig;
+use broker_model::config::{BrokerConfig, ConsumerConfig, ProducerConfig};
 use broker_model::types::{NodeId, TopicIdPartition};
 
 use super::Run;
 use crate::check::{Class, Violation};
 use crate::engine::Engine;
 use crate::observe::NodeEnd;
-use crate::plan::{Plan, Script};
+use crate::plan::{ClientPlan, Plan, Script};
 
 /// Something that should be there and is not.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,16 +69,24 @@ pub(super) fn heal_bound_ms(plan: &Plan) -> u64 {
         .map(|node| node.metadata_lag_max_ms)
         .max()
         .unwrap_or(0);
-    let clients = plan
-        .clients
-        .iter()
-        .filter(|c| matches!(c.script, Script::Produce { .. }));
-    let client_ms = clients
-        .filter_map(|client| ProducerConfig::from_properties(&client.config).ok())
-        .map(|config| config.delivery_timeout_ms + config.request_timeout_ms)
-        .max()
-        .unwrap_or(0);
+    let client_ms = plan.clients.iter().filter_map(client_bound_ms);
+    let client_ms = client_ms.max().unwrap_or(0);
     plan.run.heal_ms.max(node_ms + 2 * lag_ms + client_ms)
+}
+
+/// A connection that lost a message is noticed when a request times out, and the metadata request that
+/// follows may meet another one.
+fn client_bound_ms(client: &ClientPlan) -> Option<u64> {
+    match client.script {
+        Script::Produce { .. } => {
+            let config = ProducerConfig::from_properties(&client.config).ok()?;
+            Some(config.delivery_timeout_ms + 2 * config.request_timeout_ms)
+        }
+        Script::Consume { .. } => {
+            let config = ConsumerConfig::from_properties(&client.config).ok()?;
+            Some(2 * config.request_timeout_ms)
+        }
+    }
 }
 
 fn node_bound_ms(config: &BrokerConfig) -> u64 {

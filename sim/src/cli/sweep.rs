@@ -97,6 +97,8 @@ impl FromStr for Shard {
 
 /// Pages that a sweep prints; further failures are a line each.
 const PAGES_MAX: usize = 3;
+/// Seeds of every scenario with which no check may remain unexercised.
+const WHOLE: u64 = 16;
 /// Seeds of one round of `--for`.
 const ROUND: u64 = 64;
 
@@ -259,13 +261,25 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
+    /// Whether this is a sweep that must exercise every check: all scenarios, enough of each.
+    fn is_whole(&self) -> bool {
+        let seeds = self.args.seeds.last - self.args.seeds.first + 1;
+        self.args.scenarios.is_empty() && self.args.shard.is_none() && WHOLE <= seeds
+    }
+
     fn end(self, scenarios: &[Scenario], wall_ms: u64, interrupted: bool) -> Ended {
         let scenarios: Vec<&Scenario> = scenarios.iter().collect();
-        let unproved = if self.failed > 0 || interrupted {
-            Vec::new()
-        } else {
-            self.coverage.unproved(&scenarios)
-        };
+        let is_over = self.failed == 0 && !interrupted;
+        let mut unproved = Vec::new();
+        let mut vacuous = Vec::new();
+        if is_over {
+            unproved = self.coverage.unproved(&scenarios);
+            vacuous = self.coverage.vacuous();
+        }
+        if self.is_whole() {
+            let holes = vacuous.drain(..);
+            unproved.extend(holes.map(|check| format!("{check}: no run exercised it")));
+        }
         self.out.json(&Last {
             summary: Summary {
                 runs: self.runs,
@@ -279,6 +293,10 @@ impl<'a> Tally<'a> {
             unproved: &unproved,
         });
         self.out.text(&self.coverage.table());
+        if !vacuous.is_empty() {
+            self.out
+                .text(&format!("not exercised here: {}", vacuous.join(", ")));
+        }
         if let Some(out) = &self.common.out {
             write(&out.join("coverage.txt"), &self.coverage.details())?;
         }

@@ -5,118 +5,41 @@
 //! notes and probes to the recorder; and turns what is left into [`Out`]s for its engine. Faults
 //! on one kind of RPC act here, in the outbox, so that they work on every engine.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use broker_model::client::command::{Command, Event};
 use broker_model::client::{Client, ClientConfig};
-use broker_model::effect::{Effect, Effects, File};
-use broker_model::input::{DiskResult, Input, RequestHeader};
+use broker_model::effect::{Effects, File};
+use broker_model::input::{DiskResult, Input};
 use broker_model::node::{Node, NodeConfig};
 use broker_model::probe::Probe;
 use broker_model::timer::Timer;
-use broker_model::types::{ConnectionId, Endpoint, FlushId, Listener, NodeId, Now, StrBytes};
+use broker_model::types::{ConnectionId, Endpoint, FlushId, Listener, NodeId, Now};
 use broker_model::wire::request_api;
-use bytes::Bytes;
-use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
+use kafka_protocol::messages::ApiKey;
 
 use crate::disk::{Disk, FlushTicket};
 use crate::recorder::Recorder;
 use crate::seed::{Purpose, Seed};
-use crate::trace::{BodyHash, Scratch, timer_code};
+use crate::trace::BodyHash;
 use crate::workload::App;
 
+mod effects;
 mod latecomers;
+mod message;
 mod outbox;
+mod pause;
+mod served;
+mod timers;
 
+pub use effects::Out;
 use latecomers::Latecomers;
+use message::Encoder;
+pub use message::{Body, Message, arrival};
 pub use outbox::{OutboxRule, RuleMode};
-
-/// What an engine carries out for a shell, in order.
-#[derive(Debug)]
-pub enum Out {
-    /// Connect.
-    Open {
-        /// Chosen by the process.
-        conn: ConnectionId,
-        /// Whom to.
-        to: Endpoint,
-    },
-    /// Send a message on a connection.
-    Send {
-        /// The connection.
-        conn: ConnectionId,
-        /// The message.
-        message: Box<Message>,
-    },
-    /// Close a connection.
-    Close {
-        /// The connection.
-        conn: ConnectionId,
-    },
-    /// Tell the shell with [`Shell::flushed`] at that time.
-    Flush {
-        /// The file.
-        file: File,
-        /// The process's name for it.
-        id: FlushId,
-        /// What it covers.
-        ticket: FlushTicket,
-        /// When it is over, in microseconds.
-        at_us: u64,
-    },
-    /// Call [`Shell::fire`] at that time.
-    Timer {
-        /// The timer.
-        timer: Timer,
-        /// Which arming.
-        arming: u64,
-        /// When, in microseconds.
-        at_us: u64,
-    },
-    /// Call [`Shell::wake`] at that time.
-    Wake {
-        /// When, in microseconds.
-        at_us: u64,
-    },
-    /// The process ended by itself.
-    Halt,
-}
-
-/// A request or response on its way.
-#[derive(Clone, Debug)]
-pub struct Message {
-    /// Its version.
-    pub version: i16,
-    /// Its correlation id.
-    pub correlation_id: i32,
-    /// The API.
-    pub api_key: ApiKey,
-    /// The decoded body.
-    pub body: Body,
-    /// The hash of the encoded body.
-    pub hash: BodyHash,
-    /// The encoded body's length in bytes.
-    pub bytes: u32,
-    /// The encoded body, in shells that keep it for the wire.
-    pub encoded: Option<Bytes>,
-}
-
-impl Message {
-    /// Whether it is a request.
-    #[must_use]
-    pub fn is_request(&self) -> bool {
-        matches!(self.body, Body::Request(_))
-    }
-}
-
-/// A message's body.
-#[derive(Clone, Debug)]
-pub enum Body {
-    /// From client to server.
-    Request(Box<RequestKind>),
-    /// From server to client.
-    Response(Box<ResponseKind>),
-}
+use pause::{Paused, Stimulus};
+use served::Served;
+use timers::Timers;
 
 /// Node or client.
 enum Machine {
@@ -175,52 +98,16 @@ pub struct Shell {
     flush_us: (u64, u64),
     flushes: u64,
     effects: Effects,
-    timers: Vec<Armed>,
-    armings: u64,
-    served: BTreeMap<ConnectionId, Served>,
+    timers: Timers,
+    pinned_timers: bool,
+    served: Served,
     ready: VecDeque<(Input, BodyHash)>,
     commands: VecDeque<Command>,
     wake_at_us: Option<u64>,
-    scratch: Scratch,
-    /// Whether messages carry their encoding.
-    keeps_encoded: bool,
-    /// Whether each message is decoded again from its encoding.
-    round_trip: bool,
-    pinned_timers: bool,
-    /// Timers that a script keeps from firing, with the arming whose moment passed meanwhile.
-    withheld: BTreeMap<Timer, Option<u64>>,
+    encoder: Encoder,
     latecomers: Latecomers,
     outbox: outbox::Outbox,
     paused: Option<Paused>,
-}
-
-/// A connection that came in.
-#[derive(Default)]
-struct Served {
-    /// The request in processing.
-    busy: Option<(i16, ApiKey)>,
-    waiting: VecDeque<(Input, BodyHash)>,
-}
-
-#[derive(Clone, Copy)]
-struct Armed {
-    timer: Timer,
-    arming: u64,
-}
-
-/// What happened to a process while it did nothing.
-#[derive(Default)]
-struct Paused {
-    inbox: Vec<Stimulus>,
-    /// Whether something waited past its time: a timer that was due.
-    late: bool,
-}
-
-enum Stimulus {
-    Input(Input, BodyHash),
-    Fire(Timer, u64),
-    Flushed(File, FlushId, FlushTicket),
-    Wake,
 }
 
 /// What a shell is made with.
@@ -264,17 +151,13 @@ impl Shell {
             flush_us: config.flush_us,
             flushes: 0,
             effects: Effects::new(),
-            timers: Vec::with_capacity(16),
-            armings: 0,
-            served: BTreeMap::new(),
+            timers: Timers::default(),
+            pinned_timers: config.pinned_timers,
+            served: Served::default(),
             ready: VecDeque::new(),
             commands: VecDeque::new(),
             wake_at_us: None,
-            scratch: Scratch::new(),
-            keeps_encoded: false,
-            round_trip: config.round_trip,
-            pinned_timers: config.pinned_timers,
-            withheld: BTreeMap::new(),
+            encoder: Encoder::new(config.round_trip),
             latecomers: Latecomers::default(),
             outbox: outbox::Outbox::default(),
             paused: None,
@@ -283,7 +166,7 @@ impl Shell {
 
     /// From now on messages carry their encoding, for an engine that puts them on a wire.
     pub fn keep_encoded(&mut self) {
-        self.keeps_encoded = true;
+        self.encoder.keeps_encoded = true;
     }
 
     /// Whether the process runs.
@@ -353,7 +236,7 @@ impl Shell {
     /// Ends the process. Its disk keeps the page cache; a power loss is the engine's to add.
     pub fn stop(&mut self) {
         self.machine = None;
-        self.timers.clear();
+        self.timers.disarm_all();
         self.served.clear();
         self.latecomers = Latecomers::default();
         self.ready.clear();
@@ -376,7 +259,7 @@ impl Shell {
             paused.inbox.push(Stimulus::Input(input, hash));
             return;
         }
-        self.offer(input, hash);
+        self.ready.extend(self.served.admit(input, hash));
         self.run(now_us, recorder, out);
     }
 
@@ -389,46 +272,15 @@ impl Shell {
         out: &mut Vec<Out>,
     ) {
         if let Some(paused) = &mut self.paused {
-            paused.late |= self.timers.iter().any(|armed| armed.arming == arming);
+            paused.late |= self.timers.is_pending(arming);
             paused.inbox.push(Stimulus::Fire(timer, arming));
             return;
         }
-        let Some(at) = self.timers.iter().position(|armed| armed.arming == arming) else {
-            return;
-        };
-        if let Some(missed) = self.withheld.get_mut(&timer) {
-            *missed = Some(arming);
-            return;
+        if self.timers.take(timer, arming) {
+            self.ready
+                .push_back((Input::Fired(timer), BodyHash::default()));
+            self.run(now_us, recorder, out);
         }
-        self.timers.swap_remove(at);
-        self.ready
-            .push_back((Input::Fired(timer), BodyHash::default()));
-        self.run(now_us, recorder, out);
-    }
-
-    /// Which arming of that timer is pending.
-    #[must_use]
-    pub fn armed(&self, timer: Timer) -> Option<u64> {
-        self.timers
-            .iter()
-            .find(|armed| armed.timer == timer)
-            .map(|armed| armed.arming)
-    }
-
-    /// From now on that timer does not fire by itself.
-    pub fn withhold(&mut self, timer: Timer) {
-        self.withheld.entry(timer).or_default();
-    }
-
-    /// Whether that timer does not fire by itself.
-    #[must_use]
-    pub fn withholds(&self, timer: Timer) -> bool {
-        self.withheld.contains_key(&timer)
-    }
-
-    /// The timer fires again. Returns the arming whose moment passed while it did not.
-    pub fn grant(&mut self, timer: Timer) -> Option<u64> {
-        self.withheld.remove(&timer).flatten()
     }
 
     /// A flush ended.
@@ -480,32 +332,6 @@ impl Shell {
         );
     }
 
-    /// From now on the process does nothing; its clocks go on.
-    pub fn pause(&mut self) {
-        self.paused.get_or_insert_with(Paused::default);
-    }
-
-    /// The process goes on, with everything that waited. True if something waited past its time.
-    pub fn resume(&mut self, now_us: u64, recorder: &mut Recorder, out: &mut Vec<Out>) -> bool {
-        let Some(paused) = self.paused.take() else {
-            return false;
-        };
-        for stimulus in paused.inbox {
-            if self.machine.is_none() {
-                break;
-            }
-            match stimulus {
-                Stimulus::Input(input, hash) => self.input(now_us, input, hash, recorder, out),
-                Stimulus::Fire(timer, arming) => self.fire(now_us, (timer, arming), recorder, out),
-                Stimulus::Flushed(file, id, ticket) => {
-                    self.flushed(now_us, (file, id, ticket), recorder, out);
-                }
-                Stimulus::Wake => self.wake(now_us, recorder, out),
-            }
-        }
-        paused.late
-    }
-
     /// Holds or drops one kind of RPC in this process's outbox.
     pub fn add_rule(&mut self, rule: OutboxRule) {
         self.outbox.add(rule);
@@ -522,46 +348,15 @@ impl Shell {
         self.outbox.hits(fault)
     }
 
-    /// Requests that this process has in processing, and connections with one waiting.
-    #[must_use]
+    /// The APIs of the requests that this process has in processing.
     pub fn open_requests(&self) -> impl Iterator<Item = ApiKey> + '_ {
-        self.served
-            .values()
-            .filter_map(|served| served.busy.map(|(_, api_key)| api_key))
+        self.served.open_requests()
     }
 
     /// The version and API of the request in processing on that connection.
     #[must_use]
     pub fn in_processing(&self, conn: ConnectionId) -> Option<(i16, ApiKey)> {
-        self.served.get(&conn).and_then(|served| served.busy)
-    }
-
-    /// Queues an input, or parks a request behind the one in processing (SocketServer mutes the
-    /// channel).
-    fn offer(&mut self, input: Input, hash: BodyHash) {
-        match &input {
-            Input::Request { conn, .. } => {
-                let served = self.served.entry(*conn).or_default();
-                if served.busy.is_some() || !served.waiting.is_empty() {
-                    served.waiting.push_back((input, hash));
-                    return;
-                }
-            }
-            Input::Closed { conn } => {
-                // What had arrived before the end of the stream is still read and executed; the
-                // connection is gone once nothing of it waits.
-                if let Some(served) = self.served.get_mut(conn)
-                    && served.busy.is_some()
-                    && !served.waiting.is_empty()
-                {
-                    served.waiting.push_back((input, hash));
-                    return;
-                }
-                self.served.remove(conn);
-            }
-            _ => {}
-        }
-        self.ready.push_back((input, hash));
+        self.served.in_processing(conn)
     }
 
     /// Steps until nothing is ready.
@@ -592,9 +387,8 @@ impl Shell {
     ) {
         recorder.step(&self.identity, self.incarnation, now_us, &input, hash);
         if let Input::Request { conn, header, body } = &input {
-            let served = self.served.entry(*conn).or_default();
             let api_key = request_api(body);
-            served.busy = Some((header.version, api_key));
+            self.served.begin(*conn, header.version, api_key);
             if self.latecomers.is_late(&header.client_id, *conn, api_key) {
                 recorder.probe(now_us, &self.identity, Probe::LateRequest);
             }
@@ -611,228 +405,9 @@ impl Shell {
         self.effects = effects;
     }
 
-    fn carry_out(
-        &mut self,
-        now_us: u64,
-        effect: Effect,
-        recorder: &mut Recorder,
-        out: &mut Vec<Out>,
-    ) {
-        match effect {
-            Effect::Note(note) => {
-                recorder.digest.note();
-                let node = self.identity.node.expect("only nodes emit notes");
-                recorder.note(now_us, node, self.incarnation, &note);
-            }
-            Effect::Send {
-                conn,
-                version,
-                correlation_id,
-                body,
-            } => {
-                let message = self.message(version, correlation_id, Body::Request(body));
-                recorder.sent(now_us, &self.identity, conn, &message);
-                self.outbox.send(conn, Box::new(message), out);
-            }
-            Effect::Reply {
-                conn,
-                correlation_id,
-                body,
-            } => {
-                self.reply(now_us, conn, correlation_id, body, recorder, out);
-            }
-            Effect::Arm {
-                timer,
-                ref window_ms,
-            } => {
-                let at_us = self.arm(now_us, timer, *window_ms.start(), *window_ms.end());
-                recorder.effect(now_us, &self.identity, &effect, at_us);
-                out.push(Out::Timer {
-                    timer,
-                    arming: self.armings,
-                    at_us,
-                });
-            }
-            Effect::Disarm(timer) => {
-                recorder.effect(now_us, &self.identity, &effect, 0);
-                self.timers.retain(|armed| armed.timer != timer);
-            }
-            Effect::Write { file, ref write } => {
-                recorder.effect(now_us, &self.identity, &effect, 0);
-                self.disk.write(now_us, file, write.clone());
-            }
-            Effect::Flush { file, id } => {
-                self.flushes += 1;
-                let key = [self.identity.key, u64::MAX - 1, self.flushes];
-                let after_us =
-                    self.seed
-                        .draw_in(Purpose::Disk, key, self.flush_us.0..=self.flush_us.1);
-                let at_us = now_us + after_us;
-                recorder.effect(now_us, &self.identity, &effect, at_us);
-                let ticket = self.disk.begin_flush(file);
-                out.push(Out::Flush {
-                    file,
-                    id,
-                    ticket,
-                    at_us,
-                });
-            }
-            Effect::Open { conn, ref to } => {
-                recorder.effect(now_us, &self.identity, &effect, 0);
-                out.push(Out::Open {
-                    conn,
-                    to: to.clone(),
-                });
-            }
-            Effect::Done { conn } => {
-                recorder.effect(now_us, &self.identity, &effect, 0);
-                self.finish_request(conn);
-            }
-            Effect::Close { conn } => {
-                recorder.effect(now_us, &self.identity, &effect, 0);
-                self.served.remove(&conn);
-                self.outbox.close(conn, out);
-            }
-            Effect::Probe(probe) => recorder.probe(now_us, &self.identity, probe),
-            Effect::Event(event) => self.tell_app(now_us, event, recorder),
-            Effect::Halt => {
-                recorder.effect(now_us, &self.identity, &effect, 0);
-                out.push(Out::Halt);
-            }
-        }
-    }
-
-    fn reply(
-        &mut self,
-        now_us: u64,
-        conn: ConnectionId,
-        correlation_id: i32,
-        body: Box<ResponseKind>,
-        recorder: &mut Recorder,
-        out: &mut Vec<Out>,
-    ) {
-        let Some((version, api_key)) = self.in_processing(conn) else {
-            panic!(
-                "{} answers a request that is not in processing on {conn}",
-                self.identity.name
-            )
-        };
-        let mut message = self.message(version, correlation_id, Body::Response(body));
-        message.api_key = api_key;
-        recorder.sent(now_us, &self.identity, conn, &message);
-        self.outbox.send(conn, Box::new(message), out);
-        self.finish_request(conn);
-    }
-
-    /// Unmutes the connection: the next request of it may be stepped.
-    fn finish_request(&mut self, conn: ConnectionId) {
-        let Some(served) = self.served.get_mut(&conn) else {
-            return;
-        };
-        served.busy = None;
-        if let Some(next) = served.waiting.pop_front() {
-            if matches!(next.0, Input::Closed { .. }) {
-                self.served.remove(&conn);
-            }
-            self.ready.push_back(next);
-        }
-    }
-
-    fn arm(&mut self, now_us: u64, timer: Timer, least_ms: u64, most_ms: u64) -> u64 {
-        self.timers.retain(|armed| armed.timer != timer);
-        self.armings += 1;
-        self.timers.push(Armed {
-            timer,
-            arming: self.armings,
-        });
-        if least_ms == most_ms {
-            return now_us + least_ms * 1_000;
-        }
-        if self.pinned_timers {
-            let step_us = (most_ms - least_ms) * 1_000 / PINNED_STEPS;
-            let turn = u64::from(self.identity.index) % PINNED_STEPS;
-            return now_us + least_ms * 1_000 + turn * step_us;
-        }
-        let incarnation = u64::from(self.incarnation) << 32;
-        let key = [
-            self.identity.key,
-            timer_code(timer),
-            incarnation | self.armings,
-        ];
-        let draw = self.seed.draw(Purpose::Timers, key);
-        let span_us = (most_ms - least_ms) * 1_000;
-        let after_us = if timer == Timer::ApplyMetadata {
-            heavy_tailed(draw, span_us)
-        } else {
-            draw % (span_us + 1)
-        };
-        now_us + least_ms * 1_000 + after_us
-    }
-
-    /// Encodes a body once: for its hash, its length, and as a test that it can be encoded.
-    fn message(&mut self, version: i16, correlation_id: i32, body: Body) -> Message {
-        let buffer = self.scratch.take();
-        let (api_key, encoded) = match &body {
-            Body::Request(request) => (request_api(request), request.encode(buffer, version)),
-            Body::Response(response) => (ApiKey::ApiVersions, response.encode(buffer, version)),
-        };
-        if let Err(error) = encoded {
-            panic!(
-                "{} made a message that version {version} cannot carry: {error}: {body:?}",
-                self.identity.name
-            );
-        }
-        let hash = BodyHash::of(buffer);
-        let bytes = u32::try_from(buffer.len()).expect("a message is short");
-        let encoded = self.keeps_encoded.then(|| Bytes::copy_from_slice(buffer));
-        Message {
-            version,
-            correlation_id,
-            api_key,
-            body,
-            hash,
-            bytes,
-            encoded,
-        }
-    }
-
     /// The body as the other side would decode it, in runs that check the encoding.
     pub fn round_trip(&mut self, message: Message) -> Message {
-        if !self.round_trip {
-            return message;
-        }
-        let buffer = self.scratch.take();
-        let body = match &message.body {
-            Body::Request(request) => {
-                request
-                    .encode(buffer, message.version)
-                    .expect("it was encoded before");
-                let mut bytes = Bytes::copy_from_slice(buffer);
-                let body = RequestKind::decode(message.api_key, &mut bytes, message.version)
-                    .expect("what we encode can be decoded");
-                assert!(
-                    bytes.is_empty(),
-                    "{:?} leaves bytes behind",
-                    message.api_key
-                );
-                Body::Request(Box::new(body))
-            }
-            Body::Response(response) => {
-                response
-                    .encode(buffer, message.version)
-                    .expect("it was encoded before");
-                let mut bytes = Bytes::copy_from_slice(buffer);
-                let body = ResponseKind::decode(message.api_key, &mut bytes, message.version)
-                    .expect("what we encode can be decoded");
-                assert!(
-                    bytes.is_empty(),
-                    "{:?} leaves bytes behind",
-                    message.api_key
-                );
-                Body::Response(Box::new(body))
-            }
-        };
-        Message { body, ..message }
+        self.encoder.round_trip(message)
     }
 
     fn tell_app(&mut self, now_us: u64, event: Event, recorder: &mut Recorder) {
@@ -866,50 +441,6 @@ impl Shell {
             self.run(now_us, recorder, out);
         }
     }
-}
-
-/// Into how many moments a pinned timer's window is divided.
-const PINNED_STEPS: u64 = 8;
-
-/// A Pareto-like lag inside `0..=span`: most are short, one in a hundred is long.
-fn heavy_tailed(draw: u64, span: u64) -> u64 {
-    let tail = draw >> 56;
-    let within = draw & 0x00FF_FFFF_FFFF_FFFF;
-    let reach = match tail {
-        0..=2 => span,
-        3..=15 => span / 4,
-        16..=63 => span / 16,
-        _ => span / 64,
-    };
-    within % (reach + 1)
-}
-
-/// The input that a message becomes at the other side.
-#[must_use]
-pub fn arrival(conn: ConnectionId, client_id: StrBytes, message: Message) -> (Input, BodyHash) {
-    let Message {
-        version,
-        correlation_id,
-        body,
-        hash,
-        ..
-    } = message;
-    let input = match body {
-        Body::Request(body) => {
-            let header = RequestHeader {
-                version,
-                correlation_id,
-                client_id,
-            };
-            Input::Request { conn, header, body }
-        }
-        Body::Response(body) => Input::Response {
-            conn,
-            correlation_id,
-            body,
-        },
-    };
-    (input, hash)
 }
 
 /// Which listener a port is.

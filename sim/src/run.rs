@@ -5,38 +5,26 @@
 //! and convergence is demanded within a bound that follows from the configuration. *Final*: fresh
 //! consumers read everything. Then each check has its last word.
 
-use std::collections::BTreeMap;
-
-use broker_model::client::{ClientConfig, ClientKind};
-use broker_model::config::ConsumerConfig;
-use broker_model::config::ProducerConfig;
 use broker_model::config::PropertyError;
-use broker_model::node::{NodeConfig, Voter};
-use broker_model::types::{Endpoint, Listener, NodeId, StrBytes};
 
 use crate::check::{Judge, Judgement, Violation};
-use crate::cluster::{Cluster, Member, TopicFacts};
-use crate::disk::SimDisk;
+use crate::cluster::{Cluster, TopicFacts};
 use crate::engine::event::EventEngine;
 use crate::engine::turmoil::TurmoilEngine;
 use crate::engine::{Engine, EngineKind, ProcessId};
 use crate::fault::strike::Faults;
-use crate::history::Role;
 use crate::observe::{Phase, Setup, WorldEvent};
-use crate::plan::{ClientPlan, NodePlan, Plan, Script};
+use crate::plan::Plan;
 use crate::recorder::{Counts, Recorder};
-use crate::shell::{Blueprint, Identity, ShellConfig};
 use crate::trace::{DigestValue, TraceSink};
-use crate::workload::admin::CreateTopics;
-use crate::workload::consume::{Consume, Rhythm};
-use crate::workload::produce::Produce;
-use crate::workload::scan::Scan;
-use crate::workload::{App, SentDirectory};
 
+mod cast;
 mod converge;
 mod header;
 #[cfg(test)]
 mod tests;
+
+pub use cast::{BROKER_PORT, CONTROLLER_PORT, WALL_START_MS};
 
 /// What a run is asked for beside its plan. None of it changes what happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,13 +58,6 @@ pub struct RunEnd {
     /// The trace, if one was kept.
     pub trace: Option<TraceSink>,
 }
-
-/// The port of the broker listener in simulations; the controller's is [`CONTROLLER_PORT`].
-pub const BROKER_PORT: u16 = 9_092;
-/// The port of the controller listener in simulations.
-pub const CONTROLLER_PORT: u16 = BROKER_PORT + 1_000;
-/// The simulated wall clock starts here, in milliseconds since 1970: 2026-01-01.
-pub const WALL_START_MS: i64 = 1_767_225_600_000;
 
 /// How often phases look whether they are over, in microseconds.
 const LOOK_EVERY_US: u64 = 100_000;
@@ -167,31 +148,6 @@ impl<'a, E: Engine> Run<'a, E> {
             pinned_timers: true,
             ..self
         }
-    }
-
-    /// Puts the plan's processes on the engine.
-    pub(crate) fn populate(&mut self) -> Result<(), PropertyError> {
-        self.line(header::of_run(self.plan));
-        let voters = voters(self.plan);
-        for node in &self.plan.nodes {
-            let config = node_config(self.plan, node, &voters)?;
-            self.add_node(node, config);
-        }
-        let admin = Box::new(CreateTopics::new(self.actors, &self.plan.topics));
-        self.add_client(
-            "admin",
-            ClientKind::Admin,
-            admin,
-            Role::Admin,
-            &BTreeMap::new(),
-        );
-        let sent = self.sent();
-        for client in &self.plan.clients {
-            let (kind, role) = client_kind(client)?;
-            let app = app(self.actors, client, &sent);
-            self.add_client(&client.name, kind, app, role, &client.config);
-        }
-        Ok(())
     }
 
     /// Everything in order. A violation or a bound that was missed ends it early.
@@ -306,26 +262,8 @@ impl<'a, E: Engine> Run<'a, E> {
     /// Fresh consumers read every topic to its end, once an isolation level.
     fn final_scan(&mut self) -> Result<Option<Violation>, PropertyError> {
         self.phase(Phase::Final);
-        let mut scans = Vec::new();
-        for topic in &self.plan.topics {
-            for committed in [false, true] {
-                let level = if committed {
-                    "read_committed"
-                } else {
-                    "read_uncommitted"
-                };
-                let properties = BTreeMap::from([
-                    ("isolation.level".to_owned(), level.to_owned()),
-                    ("auto.offset.reset".to_owned(), "earliest".to_owned()),
-                ]);
-                let kind = ClientKind::Consumer(ConsumerConfig::from_properties(&properties)?);
-                let app = Box::new(Scan::new(self.actors, &topic.name, committed, self.sent()));
-                let name = format!("final/{}/{level}", topic.name);
-                let role = Role::Final;
-                scans.push(self.add_client(&name, kind, app, role, &properties));
-            }
-        }
-        for process in scans.clone() {
+        let scans = self.add_scans()?;
+        for &process in &scans {
             self.begin(process);
         }
         let bound_us = converge::heal_bound_ms(self.plan) * 1_000;
@@ -342,9 +280,7 @@ impl<'a, E: Engine> Run<'a, E> {
         let until_us = self.cluster.engine.now_us() + bound_us;
         loop {
             let now_us = self.cluster.engine.now_us();
-            let Some(missing) = look(self) else {
-                return None;
-            };
+            let missing = look(self)?;
             if now_us >= until_us {
                 return Some(converge::Waited {
                     bound_us,
@@ -437,16 +373,6 @@ impl<'a, E: Engine> Run<'a, E> {
         self.cluster.engine.nudge(process);
     }
 
-    /// What the plan's producers send; the admin client is actor 0.
-    fn sent(&self) -> SentDirectory {
-        let clients = (1..).zip(&self.plan.clients);
-        let sends = clients.filter_map(|(actor, client)| match &client.script {
-            Script::Produce { sends, .. } => Some((actor, sends.clone())),
-            Script::Consume { .. } => None,
-        });
-        SentDirectory::new(sends.collect())
-    }
-
     pub(crate) fn violated(&mut self) -> bool {
         self.cluster
             .engine
@@ -463,205 +389,5 @@ impl<'a, E: Engine> Run<'a, E> {
         self.cluster
             .engine
             .with_recorder(|recorder| recorder.line(now_us, body));
-    }
-
-    fn add_node(&mut self, node: &NodePlan, config: NodeConfig) {
-        let name = format!("n{}", node.id);
-        let id = config.id;
-        let key = process_key(&name);
-        let listeners = [
-            (config.broker_endpoint.clone(), Listener::Broker),
-            (controller_endpoint(node.id), Listener::Controller),
-        ];
-        let (broker, controller) = (config.is_broker, config.is_controller);
-        let disk = SimDisk::new(self.plan.seed, key, self.plan.run.writeback_ms);
-        let shell = self.shell_config(
-            &name,
-            Some(id),
-            Blueprint::Node(Box::new(config)),
-            disk,
-            None,
-        );
-        let process = self.cluster.engine.add(shell, &listeners);
-        self.cluster.nodes.push(Member {
-            process,
-            name,
-            node: Some(id),
-            broker,
-            controller,
-        });
-    }
-
-    fn add_client(
-        &mut self,
-        name: &str,
-        kind: ClientKind,
-        app: Box<dyn App>,
-        role: Role,
-        properties: &BTreeMap<String, String>,
-    ) -> ProcessId {
-        self.line(header::of_actor(self.actors, role, name, properties));
-        self.actors += 1;
-        let config = ClientConfig {
-            bootstrap: brokers(self.plan).map(broker_endpoint).collect(),
-            client_id: StrBytes::from_string(name.to_owned()),
-            kind,
-            bug: self.plan.bug(),
-        };
-        let disk = SimDisk::new(
-            self.plan.seed,
-            process_key(name),
-            self.plan.run.writeback_ms,
-        );
-        let blueprint = Blueprint::Client(Box::new(config));
-        let shell = self.shell_config(name, None, blueprint, disk, Some(app));
-        let process = self.cluster.engine.add(shell, &[]);
-        let name = name.to_owned();
-        let member = Member {
-            process,
-            name,
-            node: None,
-            broker: false,
-            controller: false,
-        };
-        self.cluster.clients.push(member);
-        process
-    }
-
-    fn shell_config(
-        &self,
-        name: &str,
-        node: Option<NodeId>,
-        blueprint: Blueprint,
-        disk: SimDisk,
-        app: Option<Box<dyn App>>,
-    ) -> ShellConfig {
-        let index = self.cluster.nodes.len() + self.cluster.clients.len();
-        let identity = Identity {
-            index: u16::try_from(index).expect("few processes"),
-            name: name.to_owned(),
-            key: process_key(name),
-            node,
-        };
-        ShellConfig {
-            identity,
-            blueprint,
-            disk: Box::new(disk),
-            app,
-            seed: self.plan.seed,
-            flush_us: self.plan.run.flush_us,
-            wall_start_ms: WALL_START_MS,
-            round_trip: self.plan.seed.0 % ROUND_TRIP_EVERY == ROUND_TRIP_AT,
-            pinned_timers: self.pinned_timers,
-        }
-    }
-}
-
-/// Every sixteenth seed's messages are also decoded from their encoding.
-const ROUND_TRIP_EVERY: u64 = 16;
-const ROUND_TRIP_AT: u64 = 8;
-
-/// Keys a process's draws: by name, so that dropping another process changes nothing.
-fn process_key(name: &str) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(name.as_bytes())
-}
-
-fn has_role(node: &NodePlan, role: &str) -> bool {
-    let roles = node
-        .config
-        .get("process.roles")
-        .map_or("broker,controller", String::as_str);
-    roles.split(',').any(|each| each.trim() == role)
-}
-
-fn brokers(plan: &Plan) -> impl Iterator<Item = i32> + '_ {
-    plan.nodes
-        .iter()
-        .filter(|node| has_role(node, "broker"))
-        .map(|node| node.id)
-}
-
-fn host(id: i32) -> StrBytes {
-    StrBytes::from_string(format!("n{id}"))
-}
-
-fn broker_endpoint(id: i32) -> Endpoint {
-    Endpoint {
-        host: host(id),
-        port: BROKER_PORT,
-    }
-}
-
-fn controller_endpoint(id: i32) -> Endpoint {
-    Endpoint {
-        host: host(id),
-        port: CONTROLLER_PORT,
-    }
-}
-
-fn voters(plan: &Plan) -> Vec<Voter> {
-    let controllers = plan
-        .nodes
-        .iter()
-        .filter(|node| has_role(node, "controller"));
-    controllers
-        .map(|node| Voter {
-            id: NodeId(node.id),
-            endpoint: controller_endpoint(node.id),
-        })
-        .collect()
-}
-
-fn node_config(
-    plan: &Plan,
-    node: &NodePlan,
-    voters: &[Voter],
-) -> Result<NodeConfig, PropertyError> {
-    broker_model::config::BrokerConfig::from_properties(&node.config)?;
-    Ok(NodeConfig {
-        id: NodeId(node.id),
-        is_broker: has_role(node, "broker"),
-        is_controller: has_role(node, "controller"),
-        cluster_id: StrBytes::from_static_str("kafka-sim-0000000000000"),
-        voters: voters.to_vec(),
-        broker_endpoint: broker_endpoint(node.id),
-        rack: None,
-        properties: node.config.clone(),
-        metadata_lag_max_ms: node.metadata_lag_max_ms,
-        bug: plan.bug(),
-    })
-}
-
-fn client_kind(client: &ClientPlan) -> Result<(ClientKind, Role), PropertyError> {
-    Ok(match client.script {
-        Script::Produce { .. } => {
-            let config = ProducerConfig::from_properties(&client.config)?;
-            (ClientKind::Producer(config), Role::Producer)
-        }
-        Script::Consume { .. } => {
-            let config = ConsumerConfig::from_properties(&client.config)?;
-            (ClientKind::Consumer(config), Role::Consumer)
-        }
-    })
-}
-
-fn app(actor: u32, client: &ClientPlan, sent: &SentDirectory) -> Box<dyn App> {
-    match &client.script {
-        Script::Produce { topic, sends } => Box::new(Produce::new(actor, topic, sends.clone())),
-        Script::Consume {
-            topic,
-            from_ms,
-            poll_ms,
-            pause_ms,
-            rewinds_ms,
-        } => {
-            let rhythm = Rhythm {
-                from_ms: *from_ms,
-                poll_ms: *poll_ms,
-                pause_ms: *pause_ms,
-                rewinds_ms: rewinds_ms.clone(),
-            };
-            Box::new(Consume::new(actor, topic, rhythm, sent.clone()))
-        }
     }
 }

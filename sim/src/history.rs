@@ -7,14 +7,15 @@
 //! An actor is one incarnation of a client; a restarted client is a new actor. Whether an
 //! operation is `fail` or `info` is decided by the recorder with the rule of invariants.md §0.2.
 
+mod cluster;
 mod jsonl;
 mod line;
+mod operation;
 mod registry;
 pub mod value;
 
+pub use cluster::{LogEnt, Lv, Nem, Wb};
 pub use jsonl::{read_jsonl, write_jsonl};
-pub use line::{
-    A, Actor, BadRecord, Body, Cfg, Er, Ev, Hdr, Line, LogEnt, Lv, Nem, Op, P, Part, PollPart, Res,
-    Role, Sent, V, Wb,
-};
+pub use line::{A, Actor, Body, Cfg, Hdr, Line, P, Part, Role, V};
+pub use operation::{BadRecord, Er, Ev, Op, PollPart, Res, Sent};
 pub use registry::Registry;

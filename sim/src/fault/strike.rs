@@ -2,7 +2,6 @@
 
 use broker_model::client::command::Command;
 use broker_model::types::{NodeId, TopicIdPartition};
-use kafka_protocol::messages::ApiKey;
 
 use super::target::{PartitionName, Target};
 use super::{Fault, Side, api_named};
@@ -121,57 +120,31 @@ impl Faults {
             Fault::PowerLoss { target, restart_ms } => {
                 self.kill(cluster, id, target, *restart_ms, true);
             }
-            Fault::Pause { target, for_ms } => {
-                let Some(process) = self.one(cluster, id, target) else {
-                    return;
-                };
-                if !cluster.is_up(process) {
-                    return;
-                }
-                self.begin(cluster, id, &[process]);
-                cluster.engine.pause(process);
-                self.later(cluster, id, *for_ms, Act::Resume(process));
-            }
+            Fault::Pause { target, for_ms } => self.pause(cluster, id, target, *for_ms),
             Fault::Partition { between, heal_ms } => {
-                let (one, other) = self.two(cluster, id, &between.0, &between.1);
-                let hit = [one.clone(), other.clone()].concat();
-                self.disturb(
-                    cluster,
-                    id,
-                    &hit,
-                    Disturbance::Split { one, other },
-                    *heal_ms,
-                );
+                let split = |one, other| Disturbance::Split { one, other };
+                self.disturb(cluster, id, (&between.0, &between.1), split, *heal_ms);
             }
             Fault::OneWay { from, to, heal_ms } => {
-                let (from, to) = self.two(cluster, id, from, to);
-                let hit = [from.clone(), to.clone()].concat();
-                self.disturb(cluster, id, &hit, Disturbance::Cut { from, to }, *heal_ms);
+                let cut = |from, to| Disturbance::Cut { from, to };
+                self.disturb(cluster, id, (from, to), cut, *heal_ms);
             }
             Fault::Hold { between, for_ms } => {
-                let (one, other) = self.two(cluster, id, &between.0, &between.1);
-                let hit = [one.clone(), other.clone()].concat();
-                self.disturb(cluster, id, &hit, Disturbance::Hold { one, other }, *for_ms);
+                let hold = |one, other| Disturbance::Hold { one, other };
+                self.disturb(cluster, id, (&between.0, &between.1), hold, *for_ms);
             }
             Fault::SlowLink {
                 between,
                 extra_ms,
                 for_ms,
             } => {
-                let (one, other) = self.two(cluster, id, &between.0, &between.1);
-                let hit = [one.clone(), other.clone()].concat();
                 let extra_us = extra_ms * 1_000;
-                self.disturb(
-                    cluster,
-                    id,
-                    &hit,
-                    Disturbance::Slow {
-                        one,
-                        other,
-                        extra_us,
-                    },
-                    *for_ms,
-                );
+                let slow = |one, other| Disturbance::Slow {
+                    one,
+                    other,
+                    extra_us,
+                };
+                self.disturb(cluster, id, (&between.0, &between.1), slow, *for_ms);
             }
             Fault::HoldRpc {
                 target,
@@ -180,12 +153,7 @@ impl Faults {
                 count,
                 for_ms,
             } => {
-                let rule = (
-                    api_named(api).expect("a plan is checked when it is read"),
-                    *side,
-                    RuleMode::Hold,
-                    *count,
-                );
+                let rule = (api.as_str(), *side, RuleMode::Hold, *count);
                 self.rule(cluster, id, target, rule, *for_ms);
             }
             Fault::DropRpc {
@@ -195,12 +163,7 @@ impl Faults {
                 count,
                 for_ms,
             } => {
-                let rule = (
-                    api_named(api).expect("a plan is checked when it is read"),
-                    *side,
-                    RuleMode::Drop,
-                    *count,
-                );
+                let rule = (api.as_str(), *side, RuleMode::Drop, *count);
                 self.rule(cluster, id, target, rule, *for_ms);
             }
             Fault::LeadershipMove { partition } => self.move_leader(cluster, id, partition),
@@ -240,16 +203,30 @@ impl Faults {
         self.later(cluster, id, restart_ms, Act::Restart(process));
     }
 
+    fn pause(&mut self, cluster: &mut Cluster<impl Engine>, id: u32, target: &str, for_ms: u64) {
+        let Some(process) = self.one(cluster, id, target) else {
+            return;
+        };
+        if !cluster.is_up(process) {
+            return;
+        }
+        self.begin(cluster, id, &[process]);
+        cluster.engine.pause(process);
+        self.later(cluster, id, for_ms, Act::Resume(process));
+    }
+
+    /// Disturbs the links between two groups of processes.
     fn disturb(
         &mut self,
         cluster: &mut Cluster<impl Engine>,
         id: u32,
-        hit: &[ProcessId],
-        disturbance: Disturbance,
+        (one, other): (&str, &str),
+        disturbance: impl FnOnce(Vec<ProcessId>, Vec<ProcessId>) -> Disturbance,
         for_ms: u64,
     ) {
-        self.begin(cluster, id, hit);
-        cluster.engine.disturb(id, disturbance);
+        let (one, other) = self.two(cluster, id, one, other);
+        self.begin(cluster, id, &[one.as_slice(), &other].concat());
+        cluster.engine.disturb(id, disturbance(one, other));
         self.later(cluster, id, for_ms, Act::Calm);
     }
 
@@ -258,7 +235,7 @@ impl Faults {
         cluster: &mut Cluster<impl Engine>,
         id: u32,
         target: &str,
-        (api_key, side, mode, count): (ApiKey, Side, RuleMode, u32),
+        (api, side, mode, count): (&str, Side, RuleMode, u32),
         for_ms: u64,
     ) {
         let Some(process) = self.one(cluster, id, target) else {
@@ -269,7 +246,7 @@ impl Faults {
             process,
             OutboxRule {
                 fault: id,
-                api_key,
+                api_key: api_named(api).expect("a plan is checked when it is read"),
                 side,
                 mode,
                 count,

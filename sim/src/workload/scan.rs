@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use broker_model::client::command::{Command, Event, OpId, StartFrom};
-use broker_model::types::{StrBytes, TopicIdPartition, TopicPartition};
+use broker_model::types::{Offset, StrBytes, TopicIdPartition, TopicPartition};
 
 use super::consume::{polled, record_reset};
 use super::{App, Journal, SentDirectory};
@@ -66,6 +66,35 @@ impl Scan {
             .collect()
     }
 
+    /// Starts to read every partition from its beginning, up to the end that it has now.
+    fn ends_known(
+        &mut self,
+        now_us: u64,
+        op: OpId,
+        ends: Vec<(TopicIdPartition, Offset)>,
+        recorder: &mut Recorder,
+        calls: &mut VecDeque<Command>,
+    ) {
+        let numbered = ends
+            .iter()
+            .filter_map(|(partition, offset)| Some((recorder.partition(*partition)?, offset.0)));
+        let answer = Res::Offs(numbered.collect());
+        self.journal.ok(now_us, recorder, op, answer);
+        self.ends = ends.into_iter().map(|(p, offset)| (p, offset.0)).collect();
+        let op = Op::Assign {
+            ps: self.numbers(recorder),
+        };
+        let op = self.journal.invoke(now_us, recorder, op);
+        self.journal.ok(now_us, recorder, op, Res::Unit);
+        let from = self
+            .partitions()
+            .map(|partition| (partition, StartFrom::Beginning));
+        calls.push_back(Command::Assign {
+            partitions: from.collect(),
+        });
+        self.poll(now_us, recorder, calls);
+    }
+
     fn poll(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
         let reached = self.ends.iter().all(|(partition, end)| {
             self.positions
@@ -123,27 +152,7 @@ impl App for Scan {
                 op,
                 result: Ok(offsets),
             } => {
-                let numbered = offsets.iter().filter_map(|(partition, offset)| {
-                    Some((recorder.partition(*partition)?, offset.0))
-                });
-                let answer = Res::Offs(numbered.collect());
-                self.journal.ok(now_us, recorder, op, answer);
-                self.ends = offsets
-                    .into_iter()
-                    .map(|(p, offset)| (p, offset.0))
-                    .collect();
-                let op = Op::Assign {
-                    ps: self.numbers(recorder),
-                };
-                let op = self.journal.invoke(now_us, recorder, op);
-                self.journal.ok(now_us, recorder, op, Res::Unit);
-                let from = self
-                    .partitions()
-                    .map(|partition| (partition, StartFrom::Beginning));
-                calls.push_back(Command::Assign {
-                    partitions: from.collect(),
-                });
-                self.poll(now_us, recorder, calls);
+                self.ends_known(now_us, op, offsets, recorder, calls);
             }
             Event::Offsets {
                 op,

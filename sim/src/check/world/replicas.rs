@@ -208,10 +208,11 @@ impl World {
                 if as_leader {
                     partition.commit(at, high_watermark);
                 }
-                if rose && partition.is_void(at) {
-                    if let Some(cut) = partition.commit_in_vain(high_watermark, self.n) {
-                        self.lose(index, cut);
-                    }
+                if rose
+                    && partition.is_void(at)
+                    && let Some(cut) = partition.commit_in_vain(high_watermark, self.n)
+                {
+                    self.lose(index, cut);
                 }
             }
             Note::LogStart { log_start, .. } => {

@@ -271,14 +271,12 @@ impl EventEngine {
         });
     }
 
-    /// A message reached a process that knows nothing of its connection.
+    /// A message reached a process that knows nothing of its connection: perhaps the one before it lost
+    /// its power and closed nothing.
     fn reset(&mut self, index: u32, way: Way) {
         let back = reverse(way);
-        let link = &mut self.links[index as usize];
-        if !link.gone[back as usize] {
-            link.gone[back as usize] = true;
-            self.send(index, back, Parcel::Fin);
-        }
+        self.links[index as usize].gone[back as usize] = true;
+        self.send(index, back, Parcel::Fin);
     }
 }
 

@@ -145,6 +145,7 @@ impl Cluster {
         effects: &mut Effects,
     ) -> bool {
         let Some(endpoint) = self.metadata.endpoint(node) else {
+            self.metadata.request_update();
             return false;
         };
         let channel = Channel::Broker(node);

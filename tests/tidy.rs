@@ -205,7 +205,7 @@ fn probes_are_named_where_they_are_reached() {
         named.push_str(&scenario.file.probes.join(" "));
         named.push(' ');
     }
-    let transcripts = root().join("tests/interaction");
+    let transcripts = root().join("tests/snapshots");
     for entry in fs::read_dir(transcripts).into_iter().flatten().flatten() {
         named.push_str(&fs::read_to_string(entry.path()).unwrap_or_default());
     }

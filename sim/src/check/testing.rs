@@ -1,5 +1,8 @@
 //! Small stories for the tests of checks: facts in, verdict out.
 
+mod batch;
+mod ending;
+
 use std::collections::BTreeMap;
 
 use broker_model::note::{BrokerState, Note, PartitionState};
@@ -7,7 +10,9 @@ use broker_model::types::{
     BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence,
     TopicIdPartition, Uuid,
 };
-use bytes::{BufMut, Bytes, BytesMut};
+
+pub(super) use batch::TestBatch;
+pub(super) use ending::Ending;
 
 use super::{Boxed, Class, Judge, Judgement, Violation};
 use crate::history::{Actor, Body, Er, Line, Op, P, Part, PollPart, Res, Role, Sent, V};
@@ -350,89 +355,6 @@ pub(super) fn partition() -> TopicIdPartition {
     }
 }
 
-/// What a test batch says.
-#[derive(Clone, Copy)]
-pub(super) struct TestBatch {
-    pub(super) base: i64,
-    pub(super) records: i32,
-    pub(super) epoch: i32,
-    /// Producer id, epoch, first sequence.
-    pub(super) producer: Option<(i64, i16, i32)>,
-    /// Makes batches differ.
-    pub(super) salt: u8,
-}
-
-impl TestBatch {
-    /// That many records from that offset on.
-    pub(super) fn at(base: i64, records: i32, epoch: i32) -> Self {
-        Self {
-            base,
-            records,
-            epoch,
-            producer: None,
-            salt: 0,
-        }
-    }
-
-    pub(super) fn by(self, producer: i64, epoch: i16, first: i32) -> Self {
-        Self {
-            producer: Some((producer, epoch, first)),
-            ..self
-        }
-    }
-
-    pub(super) fn salted(self, salt: u8) -> Self {
-        Self { salt, ..self }
-    }
-
-    /// The batch's bytes, as a producer and a leader make them.
-    pub(super) fn bytes(self) -> Bytes {
-        let mut records = BytesMut::new();
-        for index in 0..self.records {
-            // length 7: attributes, timestamp delta, offset delta, no key, one byte, no headers
-            let delta = u8::try_from(index * 2).expect("test batches are short");
-            records.put_slice(&[14, 0, 0, delta, 1, 2, self.salt, 0]);
-        }
-        let (producer, epoch, first) = self.producer.unwrap_or((-1, -1, -1));
-        let mut tail = BytesMut::new();
-        tail.put_i16(0);
-        tail.put_i32(self.records - 1);
-        tail.put_i64(1_000);
-        tail.put_i64(1_000);
-        tail.put_i64(producer);
-        tail.put_i16(epoch);
-        tail.put_i32(first);
-        tail.put_i32(self.records);
-        tail.extend_from_slice(&records);
-        let mut bytes = BytesMut::new();
-        bytes.put_i64(self.base);
-        bytes.put_i32(i32::try_from(tail.len() + 9).expect("test batches are short"));
-        bytes.put_i32(self.epoch);
-        bytes.put_i8(2);
-        bytes.put_u32(crc32c::crc32c(&tail));
-        bytes.extend_from_slice(&tail);
-        bytes.freeze()
-    }
-
-    /// A leader appends it.
-    pub(super) fn led(self) -> Note {
-        Note::Append {
-            partition: partition(),
-            as_leader: true,
-            batch: self.bytes(),
-        }
-    }
-
-    /// A follower appends it.
-    pub(super) fn followed(self) -> Note {
-        Note::Append {
-            partition: partition(),
-            as_leader: false,
-            batch: self.bytes(),
-        }
-    }
-}
-
 /// A broker begins to lead in that epoch with that log end and high watermark.
 pub(super) fn leads(epoch: i32, log_end: i64, high_watermark: i64) -> Note {
     Note::BecameLeader {
@@ -608,32 +530,4 @@ pub(super) fn identity(
     first: i32,
 ) -> (ProducerId, ProducerEpoch, Sequence) {
     (ProducerId(producer), ProducerEpoch(epoch), Sequence(first))
-}
-
-/// How a send of producer 9 ended, in partition 0.
-#[derive(Clone, Copy)]
-pub(super) struct Ending(Sent);
-
-impl Ending {
-    /// At once, at that offset, in epoch 0.
-    pub(super) fn at(off: i64) -> Self {
-        Ending(Sent {
-            off,
-            att: 1,
-            p: Some(0),
-            id: Some((9, 0, 0)),
-            ren: false,
-        })
-    }
-
-    /// After so many attempts.
-    pub(super) fn after(self, att: u32) -> Self {
-        Ending(Sent { att, ..self.0 })
-    }
-
-    /// In that epoch at last; numbered anew for it, or not.
-    pub(super) fn numbered(self, epoch: i16, ren: bool) -> Self {
-        let id = Some((9, epoch, 0));
-        Ending(Sent { id, ren, ..self.0 })
-    }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use broker_model::bug::Bug;
 use broker_model::probe::Probe;
+use kafka_sim_tests::NOT_REACHED;
 use sim::interaction::{Transcript, transcript};
 
 /// Names every script, and makes a test of each.
@@ -55,13 +56,6 @@ scripts! {
     stale_leader_commits = "stale-leader-commits",
     zombie_leader = "zombie-leader",
 }
-
-/// Rare states that no script reaches, with the reason.
-const NOT_REACHED: &[(Probe, &str)] = &[(
-    Probe::NotEnoughReplicasAfterAppend,
-    "the high watermark stands still while the ISR is too small, so what it has passed was \
-     acknowledged in the step that moved it; Kafka's threads can shrink the ISR in between",
-)];
 
 /// Checks whose premise arises in no script, with the reason.
 const NOT_EXERCISED: &[(&str, &str)] = &[];

@@ -6,7 +6,6 @@
 
 use broker_model::types::NodeId;
 
-use super::recovery_bound_ms;
 use crate::check::world::clients::{SendState, ValueFacts};
 use crate::check::world::gates::number;
 use crate::check::world::partition::Partition;
@@ -100,9 +99,9 @@ impl Availability {
         let Some(since_us) = self.since_us.get(index).copied().flatten() else {
             return;
         };
-        let bound_ms = match (&world.plan, self.disturbed) {
-            (Some(plan), true) => recovery_bound_ms(plan),
-            _ => 0,
+        let bound_ms = match self.disturbed {
+            true => world.recovery_bound_ms,
+            false => 0,
         };
         if value.invoked_us < since_us + bound_ms * 1_000 {
             return;

@@ -49,6 +49,8 @@ pub struct World {
     pub(crate) white_box: bool,
     /// The run's choices, where there is a run.
     pub(crate) plan: Option<Plan>,
+    /// How long the plan's cluster may take to serve again, in milliseconds.
+    pub(crate) recovery_bound_ms: u64,
     /// The phases that began, with their times in microseconds.
     pub(crate) phases: BTreeMap<Phase, u64>,
     /// The nodes at the end of the run.
@@ -124,6 +126,7 @@ impl World {
             raft: Raft::of(voters),
             expected: plan.expect.clone(),
             plan: Some(plan.clone()),
+            recovery_bound_ms: super::liveness::recovery_bound_ms(plan),
             ..Self::default()
         }
     }

@@ -130,8 +130,12 @@ impl Fetcher {
         let session = self.sessions.entry(node).or_default();
         let channel = Channel::Broker(node);
         let backing_off = cluster.network.readiness(channel) == Readiness::BackingOff;
-        if session.is_in_flight() || cluster.metadata.endpoint(node).is_none() {
+        if session.is_in_flight() {
             return;
+        }
+        if cluster.metadata.endpoint(node).is_none() {
+            // The last answer named this leader no more, or not yet.
+            return cluster.metadata.request_update();
         }
         if backing_off {
             // Asks for the connection, so that its readiness is heard of.

@@ -11,6 +11,8 @@ use crate::verdict::Verdict;
 
 /// A fault kind that was planned in that many runs must have been effective in one.
 const PLANNED_ENOUGH: u64 = 8;
+/// What one engine exercises so often that the other should have, in its runs, as many times.
+const SURELY: u64 = 8;
 /// A sweep of that many runs of a scenario must have reached its probes and expected violations.
 const SWEEP_ENOUGH: u64 = 16;
 
@@ -106,6 +108,7 @@ impl Coverage {
                 let (runs, planned) = (fault.runs, fault.planned);
                 format!("{name}: {kind} was planned {planned} times in {runs} runs and never had an effect")
             }));
+            all.extend(of.engine_gaps().map(|gap| format!("{name}: {gap}")));
             let runs: u64 = of.runs.values().sum();
             if runs < SWEEP_ENOUGH {
                 continue;
@@ -254,6 +257,29 @@ impl Coverage {
     }
 }
 
+impl ScenarioCoverage {
+    /// Checks that one engine exercises and the other, in enough runs, never does: then they do not run
+    /// the same thing.
+    fn engine_gaps(&self) -> impl Iterator<Item = String> + '_ {
+        let both = [EngineKind::Event, EngineKind::Turmoil];
+        let ways = both.into_iter().zip(both.into_iter().rev());
+        ways.flat_map(move |(one, other)| {
+            let runs = |engine| self.runs.get(&engine).copied().unwrap_or(0);
+            let (of_one, of_other) = (runs(one), runs(other));
+            let checks = self.exercised.get(&one).into_iter().flatten();
+            checks.filter_map(move |(check, exercise)| {
+                let others = self.exercised.get(&other);
+                let seen = others.is_some_and(|checks| checks.contains_key(check));
+                let expected = exercise.runs * of_other / of_one.max(1);
+                (!seen && SURELY <= expected).then(|| {
+                    let (one, other, runs) = (one.name(), other.name(), exercise.runs);
+                    format!("{check} is exercised in {runs} of {of_one} runs on {one} and in none of {of_other} on {other}")
+                })
+            })
+        })
+    }
+}
+
 impl FaultCoverage {
     fn is_idle(self) -> bool {
         PLANNED_ENOUGH <= self.runs && self.effective == 0
@@ -316,6 +342,30 @@ mod tests {
             unproved[1],
             "t: probe raft-elected was not reached in 16 runs"
         );
+    }
+
+    #[test]
+    fn an_engine_that_never_exercises_what_the_other_does_proves_nothing() {
+        let exercise = Exercise {
+            runs: 40,
+            times: 90,
+        };
+        let mut of = ScenarioCoverage {
+            runs: BTreeMap::from([(EngineKind::Event, 80), (EngineKind::Turmoil, 16)]),
+            exercised: BTreeMap::from([(EngineKind::Event, BTreeMap::from([("a/A-1", exercise)]))]),
+            ..ScenarioCoverage::default()
+        };
+        let gaps: Vec<String> = of.engine_gaps().collect();
+        assert_eq!(
+            gaps,
+            ["a/A-1 is exercised in 40 of 80 runs on event and in none of 16 on turmoil"]
+        );
+        of.runs.insert(EngineKind::Turmoil, 15);
+        assert_eq!(of.engine_gaps().count(), 0, "it may be chance");
+        of.runs.insert(EngineKind::Turmoil, 16);
+        let once = BTreeMap::from([("a/A-1", Exercise { runs: 1, times: 1 })]);
+        of.exercised.insert(EngineKind::Turmoil, once);
+        assert_eq!(of.engine_gaps().count(), 0);
     }
 
     #[test]

@@ -2,15 +2,26 @@
 
 /// How alike two names must be, out of 1, for one to be taken for a slip of the other.
 const NEAR: f64 = 0.5;
+/// So many letters of a name are enough to tell which one was begun.
+const BEGUN: usize = 3;
 
-/// The known name that was probably meant.
+/// The known name that was probably meant: one that begins so, else the one that is most alike.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|each| (strsim::normalized_damerau_levenshtein(name, each), each))
+        .map(|each| (likeness(name, each), each))
         .filter(|(likeness, _)| NEAR <= *likeness)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, each)| each)
+}
+
+fn likeness(name: &str, known: &str) -> f64 {
+    let is_begun = BEGUN <= name.len() && known.starts_with(name);
+    if is_begun {
+        1.0
+    } else {
+        strsim::normalized_damerau_levenshtein(name, known)
+    }
 }
 
 /// `unknown scenario "leader-kil"; did you mean "leader-kill"?`
@@ -31,6 +42,10 @@ mod tests {
         assert_eq!(
             unknown("scenario", "leader-kil", known),
             r#"unknown scenario "leader-kil"; did you mean "leader-kill"?"#
+        );
+        assert_eq!(
+            unknown("scenario", "power", known),
+            r#"unknown scenario "power"; did you mean "power-loss"?"#
         );
         assert_eq!(
             unknown("scenario", "zebra", known),

@@ -71,6 +71,36 @@ impl FromStr for SeedRange {
     }
 }
 
+/// A range of seeds, piece by piece.
+struct Rounds {
+    left: Option<SeedRange>,
+    /// Whether there is more behind the range.
+    goes_on: bool,
+}
+
+impl Rounds {
+    fn of(seeds: SeedRange, goes_on: bool) -> Self {
+        Rounds {
+            left: Some(seeds),
+            goes_on,
+        }
+    }
+
+    fn next(&mut self) -> Option<SeedRange> {
+        let SeedRange { first, last } = self.left?;
+        let end = last.min(first.saturating_add(ROUND_MAX - 1));
+        let next = end.checked_add(1);
+        self.left = next.and_then(|next| {
+            let last = match self.goes_on {
+                true => last.max(next.saturating_add(ROUND - 1)),
+                false => last,
+            };
+            (next <= last).then_some(SeedRange { first: next, last })
+        });
+        Some(SeedRange { first, last: end })
+    }
+}
+
 /// `I/N`, counted from 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Shard {
@@ -101,6 +131,8 @@ const PAGES_MAX: usize = 3;
 const WHOLE: u64 = 16;
 /// Seeds of one round of `--for`.
 const ROUND: u64 = 64;
+/// Seeds whose cases are held in memory at once.
+const ROUND_MAX: u64 = 50_000;
 
 #[derive(Serialize)]
 struct Summary {
@@ -140,21 +172,16 @@ pub(super) fn sweep(common: &Common, args: &SweepArgs, out: &Out) -> Ended {
         interrupted: note_interrupts(),
     };
     let mut tally = Tally::new(common, args, out);
-    let mut seeds = args.seeds;
-    loop {
+    let mut rounds = Rounds::of(args.seeds, args.lasts.is_some());
+    while let Some(seeds) = rounds.next() {
         tally.round(&itinerary.cases(seeds.first, seeds.last), limits)?;
         let late = limits
             .until
-            .is_none_or(|(watch, span)| watch.elapsed() >= span);
+            .is_some_and(|(watch, span)| watch.elapsed() >= span);
         let failed = tally.failed > 0 && !args.keep_going;
         if late || failed || limits.interrupted.load(Ordering::Relaxed) {
             break;
         }
-        let first = seeds.last + 1;
-        seeds = SeedRange {
-            first,
-            last: first + ROUND - 1,
-        };
     }
     tally.end(
         &scenarios,
@@ -329,4 +356,38 @@ fn write(path: &std::path::Path, text: &str) -> Result<(), String> {
         let _ = fs::create_dir_all(parent);
     }
     fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rounds(text: &str, goes_on: bool) -> Vec<(u64, u64)> {
+        let mut rounds = Rounds::of(text.parse().expect("it is a range"), goes_on);
+        let next = std::iter::from_fn(|| rounds.next());
+        next.take(3)
+            .map(|seeds| (seeds.first, seeds.last))
+            .collect()
+    }
+
+    #[test]
+    fn a_range_is_swept_piece_by_piece() {
+        assert_eq!(rounds("1..16", false), [(1, 16)]);
+        let pieces = [(1, 50_000), (50_001, 100_000), (100_001, 150_000)];
+        assert_eq!(rounds("1..100000000", false), pieces);
+        assert_eq!(rounds("7..50006", false), [(7, 50_006)]);
+        assert_eq!(rounds("7..50007", false), [(7, 50_006), (50_007, 50_007)]);
+        let max = u64::MAX;
+        assert_eq!(rounds(&format!("{max}..{max}"), true), [(max, max)]);
+    }
+
+    #[test]
+    fn a_sweep_for_a_time_goes_on_behind_the_range() {
+        assert_eq!(rounds("1..16", true), [(1, 16), (17, 80), (81, 144)]);
+    }
+
+    #[test]
+    fn an_empty_range_is_refused() {
+        assert!("5..4".parse::<SeedRange>().is_err());
+    }
 }

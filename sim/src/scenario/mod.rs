@@ -43,7 +43,9 @@ impl Scenario {
         }
         let names = names()?;
         if !names.iter().any(|name| name == said) {
-            return Err(unknown("scenario", said, names.iter().map(String::as_str)));
+            let known = names.iter().map(String::as_str);
+            let unknown = unknown("scenario", said, known);
+            return Err(format!("{unknown} (scenarios/ has them all)"));
         }
         let mut scenario = Scenario::read(&root().join("scenarios").join(format!("{said}.toml")))?;
         said.clone_into(&mut scenario.said);

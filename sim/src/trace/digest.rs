@@ -391,3 +391,114 @@ impl Scratch {
         &mut self.buffer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// What enters a digest for one step.
+    #[derive(Clone)]
+    struct Step {
+        process: u16,
+        now_us: u64,
+        input: Input,
+        effects: Vec<(Effect, u64)>,
+    }
+
+    fn steps() -> Vec<Step> {
+        let append = |bytes: &'static [u8]| Effect::Write {
+            file: File::MetadataLog,
+            write: Write::Append(Bytes::from_static(bytes)),
+        };
+        let arm = Effect::Arm {
+            timer: Timer::Election,
+            window_ms: 100..=200,
+        };
+        let fired = Step {
+            process: 1,
+            now_us: 7_000,
+            input: Input::Fired(Timer::Heartbeat),
+            effects: vec![(append(b"one"), 0), (append(b"two"), 0), (arm, 150_000)],
+        };
+        let closed = Step {
+            process: 2,
+            now_us: 8_000,
+            input: Input::Closed {
+                conn: ConnectionId(9),
+            },
+            effects: vec![(Effect::Disarm(Timer::Election), 0)],
+        };
+        vec![fired, closed]
+    }
+
+    fn digest(steps: &[Step]) -> DigestValue {
+        let mut digest = Digest::new();
+        for step in steps {
+            digest.step(step.process, 1, step.now_us);
+            digest.input(&step.input, BodyHash::default());
+            for (effect, drawn) in &step.effects {
+                digest.effect(effect, *drawn);
+            }
+        }
+        digest.value()
+    }
+
+    /// Whether a change shows.
+    fn shows(change: impl FnOnce(&mut Vec<Step>)) -> bool {
+        let mut changed = steps();
+        change(&mut changed);
+        digest(&changed) != digest(&steps())
+    }
+
+    #[test]
+    fn the_same_steps_have_the_same_digest() {
+        assert!(!shows(|_| {}));
+    }
+
+    #[test]
+    fn a_timer_that_moves_by_a_millisecond_shows() {
+        assert!(shows(|steps| steps[0].effects[2].1 += 1_000));
+        assert!(shows(|steps| steps[1].now_us += 1));
+    }
+
+    #[test]
+    fn two_effects_that_change_places_show() {
+        assert!(shows(|steps| steps[0].effects.swap(0, 1)));
+        assert!(shows(|steps| steps.swap(0, 1)));
+    }
+
+    #[test]
+    fn a_byte_of_a_write_shows() {
+        assert!(shows(|steps| {
+            steps[0].effects[0].0 = Effect::Write {
+                file: File::MetadataLog,
+                write: Write::Append(Bytes::from_static(b"onf")),
+            };
+        }));
+    }
+
+    #[test]
+    fn a_byte_of_a_message_and_who_was_told_what_show() {
+        let message = |conn, version, body: &[u8]| {
+            let mut digest = Digest::new();
+            digest.message(ConnectionId(conn), version, 1, BodyHash::of(body));
+            digest.value()
+        };
+        let one = message(1, 3, b"body");
+        assert_eq!(one, message(1, 3, b"body"));
+        assert_ne!(one, message(1, 3, b"bodz"));
+        assert_ne!(one, message(2, 3, b"body"));
+        assert_ne!(one, message(1, 4, b"body"));
+    }
+
+    #[test]
+    fn a_long_run_is_the_sum_of_its_pieces() {
+        let many: Vec<Step> = steps().into_iter().cycle().take(5_000).collect();
+        let mut last = many.clone();
+        last[4_999].now_us += 1;
+        assert_eq!(digest(&many), digest(&many));
+        assert_ne!(digest(&many), digest(&last));
+    }
+}

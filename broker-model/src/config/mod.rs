@@ -9,6 +9,7 @@ mod broker;
 mod consumer;
 mod producer;
 mod topic;
+mod unsimulated;
 mod value;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ pub use broker::{BROKER, BrokerConfig};
 pub use consumer::{AutoOffsetReset, CONSUMER, ConsumerConfig, GroupProtocol, IsolationLevel};
 pub use producer::{Acks, PRODUCER, ProducerConfig};
 pub use topic::{CleanupPolicy, ConfigSource, TOPIC, TopicConfig, TopicEntry, describe_topic};
+pub use unsimulated::unsimulated;
 pub use value::{FromValue, Value, Values};
 
 /// All properties of one kind of thing.
@@ -25,9 +27,9 @@ pub use value::{FromValue, Value, Values};
 pub struct PropertyTable {
     /// The section of a scenario file in which they stand, for example `topic.config`.
     pub section: &'static str,
-    /// The properties that the model reads.
+    /// The properties that have a field. Which of them nothing acts upon: [`unsimulated`].
     pub read: &'static [Property],
-    /// The properties that it recognises and checks, but does not act upon.
+    /// The properties that are recognised and checked; some act as what topics do not say.
     pub known: &'static [Property],
 }
 

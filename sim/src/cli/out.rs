@@ -66,6 +66,11 @@ fn target() -> ProgressDrawTarget {
     }
 }
 
+/// Says on stderr what a person should know.
+pub(super) fn note(text: &str) {
+    eprintln!("note: {text}");
+}
+
 /// A reader that has gone away (`| head`) is no error of ours.
 pub(super) fn print(text: &str) {
     let mut stdout = io::stdout().lock();

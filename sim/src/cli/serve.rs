@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use broker_model::config::{BROKER, Given, unsimulated};
 use clap::Args;
 
 use super::{Common, Ended};
@@ -26,11 +27,17 @@ pub(super) struct ServeArgs {
 /// Serves until SIGINT or SIGTERM.
 pub(super) fn serve(common: &Common, args: &ServeArgs) -> Ended {
     let settings = common.settings.iter().map(|text| parse_setting(text));
+    let set: Given = settings.collect::<Result<_, _>>()?;
+    for name in set.keys() {
+        if let Some(what) = unsimulated(&BROKER, name) {
+            super::out::note(&format!("{name}: Kafka {what}, these nodes do not"));
+        }
+    }
     let options = ServeOptions {
         nodes: args.nodes,
         port: args.port,
         data: args.data.clone(),
-        set: settings.collect::<Result<_, _>>()?,
+        set,
         bug: common.bug()?,
     };
     serve_nodes(&options, super::out::print)?;

@@ -279,7 +279,10 @@ fn node_config(options: &ServeOptions, directory: &DataDirectory, node: u16) -> 
         cluster_id: StrBytes::from_string(directory.cluster_id().to_owned()),
         voters: voters.collect(),
         broker_endpoint: endpoint(options.port + node),
-        rack: None,
+        rack: options
+            .set
+            .get("broker.rack")
+            .map(|rack| StrBytes::from_string(rack.clone())),
         properties: options.set.clone(),
         metadata_lag_max_ms: 0,
         bug: options.bug,

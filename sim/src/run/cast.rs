@@ -188,7 +188,7 @@ fn process_key(name: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(name.as_bytes())
 }
 
-fn has_role(node: &NodePlan, role: &str) -> bool {
+pub(super) fn has_role(node: &NodePlan, role: &str) -> bool {
     let roles = node
         .config
         .get("process.roles")
@@ -247,7 +247,10 @@ fn node_config(
         cluster_id: StrBytes::from_static_str("kafka-sim-0000000000000"),
         voters: voters.to_vec(),
         broker_endpoint: broker_endpoint(node.id),
-        rack: None,
+        rack: node
+            .config
+            .get("broker.rack")
+            .map(|rack| StrBytes::from_string(rack.clone())),
         properties: node.config.clone(),
         metadata_lag_max_ms: node.metadata_lag_max_ms,
         bug: plan.bug(),

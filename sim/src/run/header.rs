@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use broker_model::types::{TopicIdPartition, Uuid};
 
+use super::cast::has_role;
 use crate::fault::Fault;
 use crate::history::{Actor, Body, Hdr, Nem, Part, Role};
 use crate::observe::Phase;
-use crate::plan::{Plan, TopicPlan};
+use crate::plan::{NodePlan, Plan, TopicPlan};
 use crate::recorder::Recorder;
 
 /// The first line.
 pub(super) fn of_run(plan: &Plan) -> Body {
-    let mut cfg = plan
-        .nodes
-        .first()
-        .map(|node| node.config.clone())
-        .unwrap_or_default();
+    // A broker's, where there is one: topics and producers are judged by what brokers are told.
+    let is_broker = |node: &&NodePlan| has_role(node, "broker");
+    let node = plan.nodes.iter().find(is_broker).or(plan.nodes.first());
+    let mut cfg = node.map(|node| node.config.clone()).unwrap_or_default();
     if !plan.expect.is_empty() {
         cfg.insert("expect".to_owned(), plan.expect.join(","));
     }

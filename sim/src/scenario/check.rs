@@ -46,9 +46,29 @@ pub(super) fn config(table: &'static PropertyTable, config: &Config) -> Result<(
     for (name, setting) in &config.0 {
         for text in setting.0.extremes() {
             config::parse(table, name, &text).map_err(|error| error.to_string())?;
+            simulated(table, name, &text)?;
         }
     }
     Ok(())
+}
+
+/// Refuses a setting that Kafka would act upon and the simulation would not.
+fn simulated(table: &'static PropertyTable, name: &str, text: &str) -> Result<(), String> {
+    let Some(what) = config::unsimulated(table, name) else {
+        return Ok(());
+    };
+    let default = table.find(name).and_then(|property| property.default);
+    let value = config::parse(table, name, text).map_err(|error| error.to_string())?;
+    let is_default = default.is_some_and(|default| {
+        config::parse(table, name, default).is_ok_and(|default| default == value)
+    });
+    if is_default {
+        return Ok(());
+    }
+    let section = table.section;
+    Err(format!(
+        "{name} in [{section}]: Kafka {what}, the simulation does not yet: leave it out"
+    ))
 }
 
 struct Checker<'a> {
@@ -128,11 +148,6 @@ impl Checker<'_> {
             names.push(&consumer.name);
             self.topic(&consumer.topic, &place)?;
             config(&CONSUMER, &consumer.config)?;
-            if consumer.config.0.contains_key("group.id") {
-                return Err(format!(
-                    "{place}: group.id: consumer groups are not modelled yet; use assign = true"
-                ));
-            }
             if !consumer.assign {
                 return Err(format!("{place}: assign = true is missing"));
             }

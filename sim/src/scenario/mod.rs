@@ -215,6 +215,14 @@ restart = "500ms..4s"
             told("min.insync.replicas", "min.insync.replica"),
             r#"t.toml: unknown property "min.insync.replica" in [topic.config]; did you mean "min.insync.replicas"?"#
         );
+        assert_eq!(
+            told(
+                "min.insync.replicas = 2",
+                "flush.messages = [1, 9223372036854775807]"
+            ),
+            "t.toml: flush.messages in [topic.config]: Kafka flushes the log before it acknowledges, or in \
+             the background, the simulation does not yet: leave it out"
+        );
         let error = told("partitions = 2", "partition = 2");
         assert!(error.starts_with("t.toml line "), "{error}");
         assert!(

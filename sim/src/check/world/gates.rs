@@ -60,10 +60,10 @@ pub(crate) fn number(cfg: &Cfg, name: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-/// A yes or no among properties.
+/// A yes or no among properties, in any case.
 pub(crate) fn flag(cfg: &Cfg, name: &str, default: bool) -> bool {
     cfg.get(name)
-        .and_then(|text| text.trim().parse().ok())
+        .and_then(|text| text.trim().to_ascii_lowercase().parse().ok())
         .unwrap_or(default)
 }
 

@@ -390,11 +390,11 @@ impl World {
             .find(|plan| topic.is_some_and(|name| **name == *plan.name))
             .and_then(|plan| plan.config.get(NAME));
         match of_topic {
-            Some(value) => value == "true",
+            Some(value) => value.eq_ignore_ascii_case("true"),
             None => plan
                 .nodes
                 .iter()
-                .any(|node| node.config.get(NAME).is_some_and(|value| value == "true")),
+                .any(|node| gates::flag(&node.config, NAME, false)),
         }
     }
 

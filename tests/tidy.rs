@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use broker_model::bug::Bug;
+use broker_model::config::{BROKER, CONSUMER, PRODUCER, TOPIC, unsimulated};
 use broker_model::probe::Probe;
 use kafka_sim_tests::NOT_REACHED;
 use sim::check::ALL;
@@ -114,6 +115,37 @@ fn layers_keep_to_themselves() {
         }
     }
     none("layers that know too much", found);
+}
+
+#[test]
+fn properties_act_or_are_listed() {
+    let mut code = String::new();
+    for (name, text) in sources() {
+        if !name.starts_with("broker-model/src/config/") && !name.starts_with("tests/") {
+            code.push_str(without_tests(&text));
+        }
+    }
+    // What topics do not say, nodes say under another name.
+    let of_topics = root().join("broker-model/src/config/topic.rs");
+    let of_topics = fs::read_to_string(of_topics).expect("it is there");
+    let mut idle = Vec::new();
+    for table in [&BROKER, &TOPIC, &PRODUCER, &CONSUMER] {
+        for property in table.read {
+            let field = property.field.expect("it is read");
+            let acts = code.contains(&format!(".{field}"))
+                || code.contains(&format!(" {field}:"))
+                || of_topics.contains(&format!("self.{field}"));
+            let by_name = code.contains(&format!("{:?}", property.name))
+                || of_topics.contains(&format!("same({:?})", property.name));
+            if !acts && !by_name && unsimulated(table, property.name).is_none() {
+                idle.push(format!("{} in [{}]", property.name, table.section));
+            }
+        }
+    }
+    none(
+        "properties that nothing acts upon, and config/unsimulated.rs does not list",
+        idle,
+    );
 }
 
 /// A file up to its unit tests. Modules that are built for tests only may be named further up.

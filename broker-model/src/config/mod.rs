@@ -75,6 +75,8 @@ pub struct Property {
     pub check: Check,
     /// What it does, in a line.
     pub doc: &'static str,
+    /// The field that holds it, where it has one.
+    pub field: Option<&'static str>,
 }
 
 /// The kinds of values (`ConfigDef.Type`), with the numbers that DescribeConfigs uses.
@@ -232,6 +234,7 @@ macro_rules! properties {
                 default: $default,
                 check: $check,
                 doc: concat!($($doc),+).trim_ascii_start(),
+                field: Some(stringify!($field)),
             } ),*],
             known: &[$( $crate::config::Property {
                 name: $known_name,
@@ -239,6 +242,7 @@ macro_rules! properties {
                 default: $known_default,
                 check: $known_check,
                 doc: concat!($($known_doc),+).trim_ascii_start(),
+                field: None,
             } ),*],
         };
 

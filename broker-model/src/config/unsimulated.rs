@@ -68,6 +68,14 @@ const UNSIMULATED: &[(&str, &str, &[&str])] = &[
     ),
     (
         "node.config",
+        "fetches on so many connections, and gives each attempt to connect more time",
+        &[
+            "num.replica.fetchers",
+            "socket.connection.setup.timeout.max.ms",
+        ],
+    ),
+    (
+        "node.config",
         "serves fetches from followers",
         &["replica.selector.class"],
     ),
@@ -218,10 +226,27 @@ const UNSIMULATED: &[(&str, &str, &[&str])] = &[
     ),
     (
         "producer.config",
+        "forgets what is idle, and gives each attempt to connect more time",
+        &[
+            "socket.connection.setup.timeout.max.ms",
+            "connections.max.idle.ms",
+            "metadata.max.idle.ms",
+        ],
+    ),
+    (
+        "producer.config",
         "bootstraps anew by it, or not at all",
         &[
             "metadata.recovery.strategy",
             "metadata.recovery.rebootstrap.trigger.ms",
+        ],
+    ),
+    (
+        "consumer.config",
+        "forgets what is idle, and gives each attempt to connect more time",
+        &[
+            "socket.connection.setup.timeout.max.ms",
+            "connections.max.idle.ms",
         ],
     ),
     (

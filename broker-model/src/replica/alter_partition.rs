@@ -161,17 +161,19 @@ impl AlterPartitions {
                 return Vec::new();
             }
         };
-        match ResponseError::try_from_code(answer.error_code) {
-            None => self.ended(&in_flight, &answer),
-            Some(error) => {
-                if error == ResponseError::NotController {
-                    cx.network.close(Channel::AlterPartition, cx.effects);
-                    self.target = None;
-                }
-                self.back_off(cx);
-                Vec::new()
-            }
+        if is_from_another(&answer) {
+            // Also what the answer says of other partitions is dropped
+            // (`NodeToControllerRequestThread.handleResponse`).
+            cx.network.close(Channel::AlterPartition, cx.effects);
+            self.target = None;
+            self.back_off(cx);
+            return Vec::new();
         }
+        if answer.error_code != 0 {
+            self.back_off(cx);
+            return Vec::new();
+        }
+        self.ended(&in_flight, &answer)
     }
 
     /// `Timer::AlterPartition`: the back-off is over.
@@ -253,6 +255,15 @@ impl AlterPartitions {
         self.backing_off = true;
         cx.effects.arm_at(Timer::AlterPartition, RETRY_BACKOFF_MS);
     }
+}
+
+/// Whether it was not the active controller that answered: the code may stand at any partition.
+fn is_from_another(answer: &AlterPartitionResponse) -> bool {
+    let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    let mut codes = partitions
+        .map(|it| it.error_code)
+        .chain([answer.error_code]);
+    codes.any(|code| code == ResponseError::NotController.code())
 }
 
 /// `DefaultAlterPartitionManager` waits that long after a request that failed as a whole.

@@ -99,7 +99,9 @@ impl ReplicaManager {
         let is_new_epoch = partition.become_follower(cx, state);
         let in_isr = state.isr.contains(&self.config.node);
         if self.is_in_controlled_shutdown && (state.leader == NodeId::NONE || !in_isr) {
-            return self.stop(cx, id, false);
+            // It stays a follower that fetches no more (`stopPartitions` without deletion).
+            self.fetchers.remove(id);
+            return self.touched.add(id, News::Watermarks);
         }
         if is_new_epoch {
             self.touched.add(id, News::Watermarks);
@@ -123,21 +125,17 @@ impl ReplicaManager {
         self.hosted.insert(id, partition);
     }
 
-    /// Gives a replica up, with its log or for a while.
-    fn stop(&mut self, cx: &mut Context<'_>, id: TopicIdPartition, delete: bool) {
+    /// Gives a replica up, with its log.
+    fn stop(&mut self, cx: &mut Context<'_>, id: TopicIdPartition) {
         self.fetchers.remove(id);
         let hosted = self.hosted.remove(&id).map(|it| it.log);
         let Some(log) = hosted.or_else(|| self.unhosted.remove(&id)) else {
             return;
         };
-        if delete {
-            log.delete(cx);
-        } else {
-            self.unhosted.insert(id, log);
-        }
+        log.delete(cx);
         cx.effects.note(Note::ReplicaStopped {
             partition: id,
-            deleted: delete,
+            deleted: true,
         });
         self.touched.add(id, News::Watermarks);
     }
@@ -149,7 +147,7 @@ impl ReplicaManager {
         for id in strays {
             let registration = image.partition(id);
             if !registration.is_some_and(|it| it.state.replicas.contains(&self.config.node)) {
-                self.stop(cx, id, true);
+                self.stop(cx, id);
             }
         }
     }
@@ -163,13 +161,13 @@ impl ReplicaManager {
         for topic in delta.deleted_topics.values() {
             for &partition in topic.partitions.keys() {
                 let topic = topic.id;
-                self.stop(cx, TopicIdPartition { topic, partition }, true);
+                self.stop(cx, TopicIdPartition { topic, partition });
             }
         }
         for &id in delta.changed_partitions.keys() {
             let registration = image.partition(id);
             if registration.is_some_and(|it| !it.state.replicas.contains(&self.config.node)) {
-                self.stop(cx, id, true);
+                self.stop(cx, id);
             }
         }
     }
@@ -187,11 +185,8 @@ impl ReplicaManager {
                     topic: topic.id,
                     partition: index,
                 };
-                let Some(partition) = self.hosted.get_mut(&id) else {
-                    continue;
-                };
-                if partition.configure(cx, &self.around, config.clone()) {
-                    self.touched.add(id, News::Watermarks);
+                if let Some(partition) = self.hosted.get_mut(&id) {
+                    partition.configure(cx, config.clone());
                 }
             }
         }

@@ -236,20 +236,14 @@ impl Partition {
         is_new_epoch
     }
 
-    /// The topic's properties changed.
-    pub(super) fn configure(
-        &mut self,
-        cx: &mut Context<'_>,
-        around: &Surroundings,
-        config: TopicConfig,
-    ) -> bool {
+    /// The topic's properties changed. What a lower `min.insync.replicas` lets through is seen at the
+    /// next append, fetch or change of the ISR (`TopicConfigHandler`).
+    pub(super) fn configure(&mut self, cx: &mut Context<'_>, config: TopicConfig) {
         let min_isr = self.min_isr();
         self.config = config;
-        if min_isr == self.min_isr() {
-            return false;
+        if min_isr != self.min_isr() {
+            self.note_isr(cx);
         }
-        self.note_isr(cx);
-        self.maybe_increment_high_watermark(cx, around)
     }
 
     /// A follower, checked to be one of this leader epoch, fetched. Returns whether a watermark

@@ -33,6 +33,15 @@ fn a_controller_that_is_none_any_more_is_not_asked_again_on_that_connection() {
 }
 
 #[test]
+fn a_controller_that_says_so_of_one_partition_is_none_any_more() {
+    let mut world = with_a_proposal();
+    world.answer_proposal(Some(ResponseError::NotController));
+    assert_eq!(world.proposed(), None);
+    world.pass(50);
+    assert_eq!(world.proposed(), Some(vec![n(1), n(2)]));
+}
+
+#[test]
 fn an_error_that_says_nothing_has_the_proposal_sent_again() {
     let mut world = with_a_proposal();
     world.answer_proposal(Some(ResponseError::UnknownServerError));

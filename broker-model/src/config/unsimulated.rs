@@ -61,7 +61,6 @@ const UNSIMULATED: &[(&str, &str, &[&str])] = &[
             "socket.request.max.bytes",
             "max.connections",
             "max.connections.per.ip",
-            "max.connections.per.ip.overrides",
             "max.connection.creation.rate",
             "connections.max.idle.ms",
         ],
@@ -81,11 +80,8 @@ const UNSIMULATED: &[(&str, &str, &[&str])] = &[
     ),
     (
         "node.config",
-        "gathers metadata records before it appends them, or appends some when idle",
-        &[
-            "controller.quorum.append.linger.ms",
-            "metadata.max.idle.interval.ms",
-        ],
+        "gathers metadata records before it appends them",
+        &["controller.quorum.append.linger.ms"],
     ),
     (
         "node.config",

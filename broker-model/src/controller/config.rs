@@ -31,6 +31,8 @@ pub struct ControllerConfig {
     pub auto_leader_rebalance_enable: bool,
     /// `leader.imbalance.check.interval.seconds`, in milliseconds.
     pub leader_imbalance_check_interval_ms: u64,
+    /// `metadata.max.idle.interval.ms`; `None` for 0.
+    pub max_idle_interval_ms: Option<u64>,
 }
 
 impl ControllerConfig {
@@ -51,6 +53,7 @@ impl ControllerConfig {
             auto_leader_rebalance_enable: config.auto_leader_rebalance_enable,
             leader_imbalance_check_interval_ms: 1_000
                 * config.leader_imbalance_check_interval_seconds,
+            max_idle_interval_ms: Some(config.metadata_max_idle_interval_ms).filter(|&ms| 0 < ms),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the active controller does by the clock.
 //!
-//! Mirrors `PeriodicTaskControlManager`. The two tasks that look at leaders share a timer.
+//! Mirrors `PeriodicTaskControlManager`. Tasks other than the look at sessions share a timer.
 
 use super::config::ControllerConfig;
 use crate::context::Context;
@@ -15,6 +15,8 @@ pub(super) struct PeriodicTasks {
     unclean_interval_ms: u64,
     balance_at_ms: Option<u64>,
     unclean_at_ms: u64,
+    idle_interval_ms: Option<u64>,
+    idle_at_ms: Option<u64>,
 }
 
 impl PeriodicTasks {
@@ -29,6 +31,10 @@ impl PeriodicTasks {
             unclean_interval_ms: config.unclean_leader_election_interval_ms,
             balance_at_ms: balance_interval_ms.map(|interval_ms| now_ms + interval_ms),
             unclean_at_ms: now_ms + config.unclean_leader_election_interval_ms,
+            idle_interval_ms: config.max_idle_interval_ms,
+            idle_at_ms: config
+                .max_idle_interval_ms
+                .map(|interval_ms| now_ms + interval_ms),
         }
     }
 
@@ -42,8 +48,8 @@ impl PeriodicTasks {
     }
 
     pub(super) fn arm_leaders(&self, cx: &mut Context<'_>) {
-        let balance_at_ms = self.balance_at_ms.unwrap_or(u64::MAX);
-        let next_at_ms = balance_at_ms.min(self.unclean_at_ms);
+        let tasks = [self.balance_at_ms, self.idle_at_ms].into_iter().flatten();
+        let next_at_ms = tasks.fold(self.unclean_at_ms, u64::min);
         let wait_ms = next_at_ms.saturating_sub(cx.now.mono_ms);
         cx.effects.arm_at(Timer::LeaderImbalance, wait_ms);
     }
@@ -64,6 +70,17 @@ impl PeriodicTasks {
         let is_due = self.unclean_at_ms <= now_ms;
         if is_due {
             self.unclean_at_ms = now_ms + self.unclean_interval_ms;
+        }
+        is_due
+    }
+
+    /// Whether a no-op record is to be written now; then it is due again an interval later.
+    pub(super) fn is_no_op_due(&mut self, now_ms: u64) -> bool {
+        let is_due = self.idle_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        if is_due {
+            self.idle_at_ms = self
+                .idle_interval_ms
+                .map(|interval_ms| now_ms + interval_ms);
         }
         is_due
     }

@@ -5,8 +5,8 @@
 
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::{
-    BrokerId, DescribeClusterRequest, DescribeClusterResponse, EnvelopeRequest, RequestKind,
-    ResponseKind,
+    BrokerId, DescribeClusterRequest, DescribeClusterResponse, DescribeQuorumResponse,
+    EnvelopeRequest, RequestKind, ResponseKind,
 };
 
 use super::active::{ActiveController, Question};
@@ -19,7 +19,7 @@ use super::reassignment::list_partition_reassignments;
 use crate::client::command::Command;
 use crate::context::Context;
 use crate::input::RequestHeader;
-use crate::metadata::MetadataImage;
+use crate::metadata::{MetadataImage, MetadataRecord};
 use crate::note::Note;
 use crate::probe::Probe;
 use crate::raft::RaftEvent;
@@ -109,7 +109,7 @@ impl QuorumController {
         if timer == Timer::BrokerSessions {
             self.fence_stale_brokers(cx, log);
         } else if timer == Timer::LeaderImbalance {
-            self.look_at_leaders(cx, log);
+            self.run_periodic_tasks(cx, log);
         }
     }
 
@@ -205,6 +205,12 @@ impl QuorumController {
         }
         if let RequestKind::DescribeQuorum(request) = &question.body {
             let response = log.describe_quorum(cx.now, question.asker.version, request);
+            if question.asker.enveloped.is_some() && says_not_leader(&response) {
+                // The broker that forwarded looks for the leader itself
+                // (`RequestChannel.Request.shouldReturnNotController`).
+                let error = ResponseError::NotController;
+                return question.asker.refuse_envelope(cx.effects, error);
+            }
             return question.asker.answer(cx.effects, response.into());
         }
         let Some(active) = &mut self.active else {
@@ -276,7 +282,7 @@ impl QuorumController {
         }
     }
 
-    fn look_at_leaders(&mut self, cx: &mut Context<'_>, log: &mut impl MetadataLog) {
+    fn run_periodic_tasks(&mut self, cx: &mut Context<'_>, log: &mut impl MetadataLog) {
         self.decide_alone(cx, log, |active, now_ms| {
             let is_due = active.periodic.is_balance_due(now_ms);
             is_due.then(|| active.state.balance_partition_leaders())
@@ -284,6 +290,10 @@ impl QuorumController {
         self.decide_alone(cx, log, |active, now_ms| {
             let is_due = active.periodic.is_unclean_due(now_ms);
             is_due.then(|| active.state.elect_unclean_leaders())
+        });
+        self.decide_alone(cx, log, |active, now_ms| {
+            let is_due = active.periodic.is_no_op_due(now_ms);
+            is_due.then(|| Decision::new(vec![MetadataRecord::NoOp], ()))
         });
         if let Some(active) = &self.active {
             active.periodic.arm_leaders(cx);
@@ -314,3 +324,9 @@ impl QuorumController {
 /// `EndpointType`.
 const BROKER_ENDPOINTS: i8 = 1;
 const CONTROLLER_ENDPOINTS: i8 = 2;
+
+/// Whether a DescribeQuorum was asked of the wrong node.
+fn says_not_leader(response: &DescribeQuorumResponse) -> bool {
+    let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+    partitions.any(|it| it.error_code == ResponseError::NotLeaderOrFollower.code())
+}

@@ -84,15 +84,17 @@ impl ControllerState {
         }
     }
 
-    /// `unclean.leader.election.enable` as it holds for a topic: its own, the cluster's, the
-    /// controller's.
+    /// `unclean.leader.election.enable` as it holds for a topic: its own, that of this controller's
+    /// node, the cluster's, that of the file (`ConfigurationControlManager.getTopicConfig`).
     pub(super) fn is_unclean_election_enabled(&self, topic: &StrBytes) -> bool {
         let of_topic = self.image.topic_config(topic, UNCLEAN_LEADER_ELECTION);
-        let of_cluster = || {
-            let cluster = self.image.config(&ConfigResource::every_broker())?;
-            cluster.get(UNCLEAN_LEADER_ELECTION.as_bytes())
+        let of = |resource: &ConfigResource| {
+            let config = self.image.config(resource)?;
+            config.get(UNCLEAN_LEADER_ELECTION.as_bytes())
         };
-        let configured = of_topic.or_else(of_cluster);
+        let configured = of_topic
+            .or_else(|| of(&ConfigResource::broker(self.config.node)))
+            .or_else(|| of(&ConfigResource::every_broker()));
         configured.map_or(self.config.unclean_leader_election_enable, |value| {
             value.eq_ignore_ascii_case("true")
         })

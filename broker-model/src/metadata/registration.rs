@@ -151,6 +151,15 @@ impl ConfigResource {
         }
     }
 
+    /// One broker, or a controller of that id.
+    #[must_use]
+    pub fn broker(node: NodeId) -> Self {
+        ConfigResource {
+            kind: Self::BROKER,
+            name: StrBytes::from_string(node.to_string()),
+        }
+    }
+
     /// Every broker of the cluster.
     #[must_use]
     pub fn every_broker() -> Self {

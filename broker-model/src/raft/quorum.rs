@@ -213,7 +213,12 @@ impl QuorumState {
         let name = self.role.name();
         let voted = match &mut self.role {
             Role::Unattached(state) => &mut state.voted,
-            Role::Prospective(state) => &mut state.voted,
+            Role::Prospective(state) => {
+                // Who was voted for gets a chance: pre-votes are gathered anew
+                // (`prospectiveAddVotedState`).
+                state.election = EpochElection::new(&self.voters, self.local.id);
+                &mut state.voted
+            }
             Role::Follower(_) | Role::Candidate(_) | Role::Leader(_) | Role::Resigned(_) => {
                 panic!("{name:?} votes in epoch {}", self.epoch)
             }

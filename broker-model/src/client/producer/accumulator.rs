@@ -25,7 +25,7 @@ pub(super) struct Accumulator {
     pub(super) batches: Batches,
     queues: BTreeMap<TopicIdPartition, Queue>,
     /// After which partition each node's next request starts, against starvation.
-    drained_last: BTreeMap<NodeId, TopicIdPartition>,
+    drains_from: BTreeMap<NodeId, TopicIdPartition>,
     /// Records wait for memory: nothing lingers.
     pub(super) exhausted: bool,
     /// No record will follow: nothing lingers.
@@ -64,7 +64,7 @@ impl Accumulator {
             free: config.buffer_memory,
             batches: Batches::default(),
             queues: BTreeMap::new(),
-            drained_last: BTreeMap::new(),
+            drains_from: BTreeMap::new(),
             exhausted: false,
             closed: false,
         }
@@ -152,18 +152,24 @@ impl Accumulator {
         let mut drained = Vec::new();
         let mut size = 0;
         for partition in self.partitions_of(node, metadata) {
+            self.drains_from.insert(node, partition);
             let queue = self.queues.get_mut(&partition).expect("listed from there");
             let Some(&first) = queue.batches.front() else {
                 continue;
             };
             let batch = self.batches.get(first);
-            let waits = txn
-                .as_deref()
-                .is_some_and(|txn| txn.must_wait(partition, batch.numbered));
-            if queue.muted || waits || batch.is_backing_off(now) {
+            if queue.muted || batch.is_backing_off(now) {
                 continue;
             }
             if self.max_request_size < size + batch.size_max() && !drained.is_empty() {
+                break;
+            }
+            // One partition that waits holds up all of the node's
+            // (`shouldStopDrainBatchesForPartition`).
+            let waits = txn
+                .as_deref()
+                .is_some_and(|txn| txn.must_wait(partition, batch.numbered));
+            if waits {
                 break;
             }
             size += batch.size_max();
@@ -173,7 +179,6 @@ impl Accumulator {
                 txn.number(partition, first, &mut self.batches);
             }
             self.batches.get_mut(first).close();
-            self.drained_last.insert(node, partition);
             drained.push(first);
         }
         drained
@@ -266,16 +271,17 @@ impl Accumulator {
         }
     }
 
-    /// The partitions with batches that the node leads, starting behind the last one drained.
+    /// The partitions that the node leads, from the one on that the last drain looked at last
+    /// (`nodesDrainIndex`).
     fn partitions_of(&self, node: NodeId, metadata: &Metadata) -> Vec<TopicIdPartition> {
-        let led = |(&partition, queue): (&TopicIdPartition, &Queue)| {
-            let leader = metadata.current_leader(partition).leader;
-            (!queue.batches.is_empty() && leader == Some(node)).then_some(partition)
-        };
-        let mut partitions: Vec<_> = self.queues.iter().filter_map(led).collect();
-        if let Some(last) = self.drained_last.get(&node) {
-            let start = partitions.partition_point(|partition| partition <= last);
-            partitions.rotate_left(start);
+        let partitions = self.queues.keys().copied();
+        let is_led =
+            |partition: &TopicIdPartition| metadata.current_leader(*partition).leader == Some(node);
+        let mut partitions: Vec<_> = partitions.filter(is_led).collect();
+        if let Some(last) = self.drains_from.get(&node) {
+            let start = partitions.partition_point(|partition| partition < last);
+            let count = partitions.len().max(1);
+            partitions.rotate_left(start % count);
         }
         partitions
     }

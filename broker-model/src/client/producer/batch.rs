@@ -83,6 +83,8 @@ pub(super) struct ProducerBatch {
     records: Vec<Record>,
     size_max: usize,
     closed: bool,
+    /// It was cut from a larger one.
+    is_split: bool,
     leader_epoch: LeaderEpoch,
     /// `retries` when the newest leader epoch was first seen.
     retries_at_leader_change: Option<u32>,
@@ -108,6 +110,7 @@ impl ProducerBatch {
             records: Vec::new(),
             size_max: BATCH_OVERHEAD,
             closed: false,
+            is_split: false,
             leader_epoch: LeaderEpoch::NONE,
             retries_at_leader_change: None,
             sent: 0,
@@ -232,10 +235,13 @@ impl ProducerBatch {
         self.encoded.insert(builder.build()).clone()
     }
 
-    /// Cuts it into smaller batches (`split`): of at most `batch_size` bytes and half its own, or
-    /// of one record.
+    /// Cuts it into smaller batches (`splitAndReenqueue`): of at most `batch_size` bytes, or half its
+    /// own if it was cut from another one, or of one record. They count as not tried.
     pub(super) fn split(&mut self, batch_size: usize) -> Vec<ProducerBatch> {
-        let batch_size = batch_size.min(self.size_max / 2);
+        let batch_size = match self.is_split {
+            true => self.size_max / 2,
+            false => batch_size,
+        };
         let mut parts: Vec<ProducerBatch> = Vec::new();
         let mut next = self.numbered;
         for record in self.records.drain(..) {
@@ -244,7 +250,7 @@ impl ProducerBatch {
                 .is_some_and(|part| part.has_room_for(&record, batch_size));
             if !room {
                 parts.push(ProducerBatch {
-                    retries: self.retries,
+                    is_split: true,
                     renumbered: self.renumbered,
                     uncertain: self.uncertain,
                     sent: self.sent,

@@ -434,19 +434,22 @@ fn a_broker_that_moved_is_reached_at_its_new_place() {
 }
 
 #[test]
-fn a_batch_that_is_too_large_goes_on_in_halves() {
+fn a_batch_that_is_too_large_goes_on_by_batch_size_and_then_in_halves() {
     let mut producer = harness(&[("linger.ms", "10")]);
     for op in 1..=4 {
         send(&mut producer, op);
     }
     producer.advance(10);
+    let counts = |producer: &Harness| {
+        let sent = producer.sent.iter();
+        sent.map(|sent| header(sent).record_count)
+            .collect::<Vec<_>>()
+    };
     refuse(&mut producer, ResponseError::MessageTooLarge);
-    let counts: Vec<_> = producer
-        .sent
-        .iter()
-        .map(|sent| header(sent).record_count)
-        .collect();
-    assert!(counts.len() > 1 || counts[0] < 4, "{counts:?}");
+    assert_eq!(counts(&producer), [4], "all of it is below batch.size");
+    refuse(&mut producer, ResponseError::MessageTooLarge);
+    let halves = counts(&producer);
+    assert!(halves.len() > 1 || halves[0] < 4, "{halves:?}");
     let mut offset = 0;
     while let Some(sent) = producer.sent.front() {
         let count = header(sent).record_count;

@@ -59,9 +59,12 @@ fn declare(plan: &mut Plan, verb: &Verb) -> Result<(), String> {
         Verb::Nodes(count, properties) => {
             for _ in 0..*count {
                 let id = i32::try_from(plan.nodes.len()).expect("few nodes") + 1;
+                // A no-op record every half second would drown the story.
+                let quiet = ("metadata.max.idle.interval.ms".to_owned(), "0".to_owned());
+                let config = [quiet].into_iter().chain(properties.clone());
                 plan.nodes.push(NodePlan {
                     id,
-                    config: properties.clone(),
+                    config: config.collect(),
                     metadata_lag_max_ms: 0,
                 });
             }

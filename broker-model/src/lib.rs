@@ -37,6 +37,7 @@ pub mod client;
 pub mod config;
 pub mod context;
 pub mod controller;
+mod coordinator;
 pub mod effect;
 pub mod ids;
 pub mod input;

@@ -10,5 +10,9 @@
 //! Mirrors `GroupCoordinatorService`, `CoordinatorRuntime`, `GroupCoordinatorShard`,
 //! `GroupMetadataManager` and `OffsetMetadataManager`. KIP-848, KIP-429, KIP-345, KIP-211.
 
+pub(crate) mod classic;
+pub(crate) mod consumer;
+pub(crate) mod offsets;
 pub(crate) mod record;
+pub(crate) mod shard;
 pub(crate) mod turn;

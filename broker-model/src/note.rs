@@ -4,11 +4,14 @@
 //! point in the order of effects where it happens. Notes carry facts, never opinions: a note says
 //! which replicas a leader counted, not that the count was right. Nothing in the model reads them.
 
+mod classic;
+
 use bytes::Bytes;
 
+pub use self::classic::{ClassicGroupChange, ClassicGroupState, MemberRemoved};
 use crate::types::{
     BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId,
-    ResponseError, Sequence, TopicIdPartition, Uuid,
+    ResponseError, Sequence, StrBytes, TopicIdPartition, Uuid,
 };
 
 /// A transition of a node.
@@ -461,6 +464,15 @@ pub enum Note {
         epoch: BrokerEpoch,
         /// What it said.
         fenced: bool,
+    },
+
+    // ---- The group coordinator (GC, GRP) ----
+    /// A group of the classic protocol changed.
+    ClassicGroup {
+        /// Which.
+        group: StrBytes,
+        /// How.
+        change: ClassicGroupChange,
     },
 }
 

@@ -7,6 +7,7 @@ use broker_model::effect::{File, Write};
 use broker_model::note::Note;
 use broker_model::types::{TopicIdPartition, Uuid};
 
+mod groups;
 mod notes;
 
 /// The names of topics, as far as the run has told them.

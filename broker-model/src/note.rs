@@ -5,10 +5,12 @@
 //! which replicas a leader counted, not that the count was right. Nothing in the model reads them.
 
 mod classic;
+mod coordinator;
 
 use bytes::Bytes;
 
 pub use self::classic::{ClassicGroupChange, ClassicGroupState, MemberRemoved};
+pub use self::coordinator::{CoordinatorChange, OffsetsChange};
 use crate::types::{
     BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId,
     ResponseError, Sequence, StrBytes, TopicIdPartition, Uuid,
@@ -467,6 +469,22 @@ pub enum Note {
     },
 
     // ---- The group coordinator (GC, GRP) ----
+    /// A partition of `__consumer_offsets` was taken over, written or given up.
+    Coordinator {
+        /// Which partition.
+        partition: TopicIdPartition,
+        /// The leader epoch in which the broker coordinates.
+        leader_epoch: LeaderEpoch,
+        /// What happened.
+        change: CoordinatorChange,
+    },
+    /// Offsets of a group are to change.
+    Offsets {
+        /// Which group.
+        group: StrBytes,
+        /// How.
+        change: OffsetsChange,
+    },
     /// A group of the classic protocol changed.
     ClassicGroup {
         /// Which.

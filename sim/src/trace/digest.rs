@@ -352,6 +352,8 @@ pub fn timer_code(timer: Timer) -> u64 {
         Timer::ProducerSender => (24, 0),
         Timer::ConsumerFetch => (25, 0),
         Timer::Admin => (26, 0),
+        Timer::Coordinator => (27, 0),
+        Timer::CoordinatorLoad => (28, 0),
     };
     kind << 48 | detail
 }

@@ -1,6 +1,6 @@
 //! How notes about groups read in a trace.
 
-use broker_model::note::{ClassicGroupChange, Note};
+use broker_model::note::{ClassicGroupChange, CoordinatorChange, Note, OffsetsChange};
 
 /// A verb and the rest, if the note is about a group.
 pub(super) fn said(note: &Note) -> Option<(&'static str, String)> {
@@ -9,7 +9,63 @@ pub(super) fn said(note: &Note) -> Option<(&'static str, String)> {
             let (verb, what) = classic(change);
             Some((verb, format!("group {group} {what}")))
         }
+        Note::Coordinator {
+            partition,
+            leader_epoch,
+            change,
+        } => {
+            let (verb, what) = coordinator(change);
+            let at = partition.partition;
+            Some((verb, format!("coordinator {at} epoch {leader_epoch}{what}")))
+        }
+        Note::Offsets { group, change } => {
+            let (verb, what) = offsets(change);
+            Some((verb, format!("group {group} {what}")))
+        }
         _ => None,
+    }
+}
+
+fn coordinator(change: &CoordinatorChange) -> (&'static str, String) {
+    match change {
+        CoordinatorChange::Loaded {
+            log_end,
+            high_watermark,
+        } => (
+            "load",
+            format!(" log end {log_end} high watermark {high_watermark}"),
+        ),
+        CoordinatorChange::Failed => ("fail", String::new()),
+        CoordinatorChange::Unloaded => ("unload", String::new()),
+        CoordinatorChange::Written { last } => ("write", format!(" to {last}")),
+        CoordinatorChange::Committed { up_to } => ("commit", format!(" up to {up_to}")),
+    }
+}
+
+fn offsets(change: &OffsetsChange) -> (&'static str, String) {
+    match change {
+        OffsetsChange::Accepted {
+            member,
+            generation,
+            partition,
+            offset,
+        } => (
+            "accept",
+            format!("{partition} offset {offset} of [{member}] in {generation}"),
+        ),
+        OffsetsChange::Refused {
+            member,
+            generation,
+            error,
+        } => (
+            "refuse",
+            format!("commit of [{member}] in {generation}: {error:?}"),
+        ),
+        OffsetsChange::Expired {
+            partition,
+            commit_timestamp,
+        } => ("expire", format!("{partition} of {commit_timestamp}")),
+        OffsetsChange::Deleted { partition } => ("delete", partition.to_string()),
     }
 }
 

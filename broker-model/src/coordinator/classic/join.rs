@@ -56,7 +56,7 @@ impl ClassicGroup {
         } else {
             self.join_existing(turn, join);
         }
-        if creator.is_some() && turn.decision.records.is_empty() {
+        if creator.is_some() && turn.decision.then.is_none() {
             self.write_new(turn, creator);
         }
     }

@@ -55,6 +55,7 @@ impl ClassicGroup {
             members: self.identities(),
         };
         self.note(turn, change);
+        self.unwritten = false;
         for member in self.members.keys() {
             self.start_session(turn, member);
         }

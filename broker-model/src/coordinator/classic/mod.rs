@@ -22,6 +22,8 @@ mod rebalance;
 mod static_member;
 mod subscription;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,7 +34,6 @@ use kafka_protocol::messages::describe_groups_response::{DescribedGroup, Describ
 use self::member::ClassicGroupMember;
 use super::offsets::ExpirySince;
 use super::turn::{Caller, Continuation, TimerChange, TimerKey, Turn};
-use crate::effect::Effect;
 use crate::note::{ClassicGroupChange, ClassicGroupState, Note};
 use crate::types::{Now, ResponseError, StrBytes};
 
@@ -248,7 +249,7 @@ impl ClassicGroup {
     fn note(&self, turn: &mut Turn<'_>, change: ClassicGroupChange) {
         let group = self.id.clone();
         let note = Note::ClassicGroup { group, change };
-        turn.effects.push(Effect::Note(note));
+        turn.effects.note(note);
     }
 
     fn session_key(&self, member: &StrBytes) -> TimerKey {

@@ -94,7 +94,11 @@ impl ClassicGroup {
                 answer::join(turn, caller, response);
             }
             self.revert(turn, id, previous, *before);
-        } else if waits && answer::supports_skipping_assignment(&caller) {
+            return;
+        }
+        // Its session may have ended unseen while it waited.
+        self.start_session(turn, id);
+        if waits && answer::supports_skipping_assignment(&caller) {
             let leads = self.is_leader(id);
             let response = self.join_response(id).with_skip_assignment(leads);
             answer::join(turn, caller, response);

@@ -252,9 +252,6 @@ impl Active {
             true => Ok(()),
             false => self.write(cx, world, &decision.records),
         };
-        if written.is_err() {
-            self.shard.revert();
-        }
         for group in self.shard.take_removed() {
             self.timers.stop_group(&group);
         }
@@ -268,11 +265,14 @@ impl Active {
             }
         }
         if let Err(error) = written {
+            let undo = self.shard.take_undo();
+            // Whoever waits in a group that was made for it hears of it before the group goes.
             if let Some(then) = decision.then {
                 self.decide(cx, world, out, |shard, turn| {
                     shard.on_written(turn, then, Err(error));
                 });
             }
+            self.shard.revert(undo);
             out.extend(failed(decision.answers, error));
             return false;
         }

@@ -16,8 +16,6 @@ use kafka_protocol::messages::{
     LeaveGroupRequest, LeaveGroupResponse, OffsetFetchRequest, OffsetFetchResponse, ResponseKind,
 };
 
-use crate::types::StrBytes;
-
 /// The groups whose offsets a request fetches.
 pub(super) fn fetched_groups(
     version: i16,
@@ -78,11 +76,11 @@ pub(super) fn in_version(version: i16, answer: ResponseKind) -> ResponseKind {
         ResponseKind::LeaveGroup(answer) if version < LEAVE_MEMBERS_VERSION_MIN => {
             ResponseKind::LeaveGroup(left_by_one(&answer))
         }
-        ResponseKind::JoinGroup(answer)
-            if version < NULL_PROTOCOL_VERSION_MIN && answer.protocol_name.is_none() =>
-        {
-            let none = Some(StrBytes::default());
-            ResponseKind::JoinGroup(answer.with_protocol_name(none))
+        // Null or empty: no protocol, either way.
+        ResponseKind::JoinGroup(answer) => {
+            let name = answer.protocol_name.clone().unwrap_or_default();
+            let null = NULL_PROTOCOL_VERSION_MIN <= version && name.is_empty();
+            ResponseKind::JoinGroup(answer.with_protocol_name((!null).then_some(name)))
         }
         other => other,
     }
@@ -120,3 +118,47 @@ fn left_by_one(answer: &LeaveGroupResponse) -> LeaveGroupResponse {
 const FETCH_GROUPS_VERSION_MIN: i16 = 8;
 const LEAVE_MEMBERS_VERSION_MIN: i16 = 3;
 const NULL_PROTOCOL_VERSION_MIN: i16 = 7;
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::JoinGroupResponse;
+    use kafka_protocol::messages::leave_group_response::MemberResponse;
+
+    use super::*;
+    use crate::types::{ResponseError, StrBytes};
+
+    #[test]
+    fn no_protocol_is_null_or_empty() {
+        for given in [None, Some(StrBytes::default())] {
+            let answer = |version| {
+                let answer = JoinGroupResponse::default().with_protocol_name(given.clone());
+                match in_version(version, ResponseKind::JoinGroup(answer)) {
+                    ResponseKind::JoinGroup(answer) => answer.protocol_name,
+                    other => panic!("became {other:?}"),
+                }
+            };
+            assert_eq!(answer(6), Some(StrBytes::default()));
+            assert_eq!(answer(7), None);
+        }
+        let range = JoinGroupResponse::default().with_protocol_name(Some("range".into()));
+        for version in [0, 9] {
+            let answer = ResponseKind::JoinGroup(range.clone());
+            assert_eq!(in_version(version, answer.clone()), answer);
+        }
+    }
+
+    #[test]
+    fn old_clients_leave_one_by_one() {
+        let request = LeaveGroupRequest::default().with_member_id("m1".into());
+        let listed = listed_members(2, request);
+        assert_eq!(listed.members.len(), 1);
+        assert_eq!(&*listed.members[0].member_id, "m1");
+        let unknown = ResponseError::UnknownMemberId.code();
+        let member = MemberResponse::default().with_error_code(unknown);
+        let answer = LeaveGroupResponse::default().with_members(vec![member]);
+        let old = LeaveGroupResponse::default().with_error_code(unknown);
+        let answer = ResponseKind::LeaveGroup(answer);
+        assert_eq!(in_version(2, answer.clone()), ResponseKind::LeaveGroup(old));
+        assert_eq!(in_version(3, answer.clone()), answer);
+    }
+}

@@ -139,10 +139,15 @@ impl Shard {
         self.undo.clear();
     }
 
-    /// The records of the last decision could not be written: groups that it made or replaced are
-    /// as before (`SnapshotRegistry.revertToSnapshot`).
-    pub(crate) fn revert(&mut self) {
-        while let Some((id, before)) = self.undo.pop() {
+    /// What the last decision did to groups.
+    pub(crate) fn take_undo(&mut self) -> Vec<(StrBytes, Option<Group>)> {
+        std::mem::take(&mut self.undo)
+    }
+
+    /// The records of a decision could not be written: groups that it made or replaced are as before
+    /// (`SnapshotRegistry.revertToSnapshot`).
+    pub(crate) fn revert(&mut self, undo: Vec<(StrBytes, Option<Group>)>) {
+        for (id, before) in undo.into_iter().rev() {
             match before {
                 Some(group) => self.groups.insert(id, group),
                 None => self.groups.remove(&id),

@@ -2,9 +2,9 @@
 //!
 //! Mirrors `GroupMetadataManager.classicGroupHeartbeat` and `expireClassicGroupMemberHeartbeat`.
 
-use kafka_protocol::messages::HeartbeatRequest;
+use kafka_protocol::messages::{HeartbeatRequest, HeartbeatResponse, ResponseKind};
 
-use super::{ClassicGroup, answer};
+use super::ClassicGroup;
 use crate::coordinator::turn::{Caller, Turn};
 use crate::note::{ClassicGroupState, MemberRemoved};
 use crate::types::{ResponseError, StrBytes};
@@ -18,7 +18,7 @@ impl ClassicGroup {
         request: &HeartbeatRequest,
     ) {
         if let Err(error) = self.validate_heartbeat(request) {
-            let answer = answer::heartbeat(Some(error));
+            let answer = answer(Some(error));
             turn.decision.at_once.push((caller, answer));
             return;
         }
@@ -31,7 +31,7 @@ impl ClassicGroup {
             }
         };
         self.start_session(turn, &request.member_id);
-        let answer = answer::heartbeat(error);
+        let answer = answer(error);
         turn.decision.answers.push((caller, answer));
     }
 
@@ -77,4 +77,9 @@ impl ClassicGroup {
             self.complete_join(turn);
         }
     }
+}
+
+fn answer(error: Option<ResponseError>) -> ResponseKind {
+    let code = error.map_or(0, |error| error.code());
+    ResponseKind::Heartbeat(HeartbeatResponse::default().with_error_code(code))
 }

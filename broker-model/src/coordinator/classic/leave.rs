@@ -6,13 +6,13 @@ use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse, ResponseKind};
 
-use super::{ClassicGroup, answer};
+use super::ClassicGroup;
 use crate::coordinator::turn::{Caller, Turn};
 use crate::note::{ClassicGroupState, MemberRemoved};
 use crate::types::ResponseError;
 
 impl ClassicGroup {
-    /// LeaveGroup.
+    /// LeaveGroup, with its members listed.
     pub(crate) fn leave(
         &mut self,
         turn: &mut Turn<'_>,
@@ -28,12 +28,12 @@ impl ClassicGroup {
         }
         let mut members = Vec::new();
         let mut somebody_left = false;
-        for identity in answer::leaving(&caller, request) {
-            let error = self.leave_one(turn, &identity).err();
+        for identity in &request.members {
+            let error = self.leave_one(turn, identity).err();
             somebody_left |= error.is_none();
             let response = MemberResponse::default()
-                .with_member_id(identity.member_id)
-                .with_group_instance_id(identity.group_instance_id)
+                .with_member_id(identity.member_id.clone())
+                .with_group_instance_id(identity.group_instance_id.clone())
                 .with_error_code(error.map_or(0, |error| error.code()));
             members.push(response);
         }
@@ -46,7 +46,8 @@ impl ClassicGroup {
                 ClassicGroupState::Empty | ClassicGroupState::Dead => {}
             }
         }
-        let answer = answer::left(&caller, members);
+        let response = LeaveGroupResponse::default().with_members(members);
+        let answer = ResponseKind::LeaveGroup(response);
         turn.decision.answers.push((caller, answer));
     }
 

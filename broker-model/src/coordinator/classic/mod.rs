@@ -33,6 +33,7 @@ use kafka_protocol::messages::describe_groups_response::{DescribedGroup, Describ
 
 use self::member::ClassicGroupMember;
 use super::offsets::ExpirySince;
+use super::refusal;
 use super::turn::{Caller, Continuation, TimerChange, TimerKey, Turn};
 use crate::note::{ClassicGroupChange, ClassicGroupState, Note};
 use crate::types::{Now, ResponseError, StrBytes};
@@ -134,7 +135,7 @@ impl ClassicGroup {
         then: Continuation,
         result: Result<(), ResponseError>,
     ) {
-        let result = result.map_err(response_error);
+        let result = result.map_err(refusal::of_operation);
         match then {
             Continuation::ClassicAssigned { generation, .. } => {
                 self.assignment_written(turn, generation, result);
@@ -281,21 +282,4 @@ fn stop(turn: &mut Turn<'_>, key: TimerKey) {
 /// A duration that a client gave: below 0 is none at all.
 fn millis(timeout_ms: i32) -> u64 {
     u64::try_from(timeout_ms).unwrap_or(0)
-}
-
-/// What members hear when the group could not be written
-/// (`GroupMetadataManager.appendGroupMetadataErrorToResponseError`).
-fn response_error(error: ResponseError) -> ResponseError {
-    match error {
-        ResponseError::UnknownTopicOrPartition
-        | ResponseError::NotEnoughReplicas
-        | ResponseError::RequestTimedOut => ResponseError::CoordinatorNotAvailable,
-        ResponseError::NotLeaderOrFollower | ResponseError::KafkaStorageError => {
-            ResponseError::NotCoordinator
-        }
-        ResponseError::MessageTooLarge
-        | ResponseError::RecordListTooLarge
-        | ResponseError::InvalidFetchSize => ResponseError::UnknownServerError,
-        error => error,
-    }
 }

@@ -1,10 +1,8 @@
 //! JoinGroup.
 
-use kafka_protocol::messages::ResponseKind;
-
 use super::rig::{Rig, SESSION_MS, joining, str_bytes};
 use crate::coordinator::classic::join::NEW_MEMBER_JOIN_TIMEOUT_MS;
-use crate::coordinator::turn::{Caller, Continuation};
+use crate::coordinator::turn::Continuation;
 use crate::note::{ClassicGroupChange, MemberRemoved};
 use crate::types::{ConnectionId, ResponseError};
 
@@ -212,27 +210,6 @@ fn an_answer_to_a_closed_connection_is_not_given() {
     rig.group.on_closed(ConnectionId(1));
     rig.fire_join();
     assert_eq!(rig.fire_join(), ["c2 join ok m2 gen 1 range leader m1 []"]);
-}
-
-#[test]
-fn the_name_of_no_protocol_depends_on_the_version() {
-    for (version, name) in [(6, Some("")), (7, None)] {
-        let mut rig = Rig::stable(1);
-        rig.turn(|group, turn| {
-            let caller = Caller {
-                conn: ConnectionId(1),
-                correlation_id: 0,
-                version,
-                client_id: str_bytes("app"),
-            };
-            group.join(turn, caller, str_bytes(""), &Default::default());
-            let ResponseKind::JoinGroup(answer) = &turn.decision.at_once[0].1 else {
-                panic!("it is JoinGroup's answer");
-            };
-            assert_eq!(answer.protocol_name.as_deref(), name);
-            assert_eq!(answer.generation_id, -1);
-        });
-    }
 }
 
 #[test]

@@ -1,10 +1,7 @@
 //! LeaveGroup.
 
-use kafka_protocol::messages::{LeaveGroupRequest, ResponseKind};
-
-use super::rig::{Rig, joining, str_bytes};
-use crate::coordinator::turn::Caller;
-use crate::types::{ConnectionId, ResponseError};
+use super::rig::{Rig, joining};
+use crate::types::ResponseError;
 
 #[test]
 fn one_of_two_leaves_and_the_other_gets_everything() {
@@ -119,26 +116,4 @@ fn the_delay_of_a_new_group_is_not_cut_short() {
     );
     assert_eq!(rig.group.state_name(), "PreparingRebalance");
     assert_eq!(rig.fire_join(), ["write gen 1 []"]);
-}
-
-#[test]
-fn old_clients_leave_one_by_one() {
-    for (member, code) in [("m1", 0), ("nobody", ResponseError::UnknownMemberId.code())] {
-        let mut rig = Rig::stable(1);
-        let request = LeaveGroupRequest::default().with_member_id(rig.id(member));
-        rig.turn(|group, turn| {
-            let caller = Caller {
-                conn: ConnectionId(1),
-                correlation_id: 0,
-                version: 2,
-                client_id: str_bytes("app"),
-            };
-            group.leave(turn, caller, &request);
-            let ResponseKind::LeaveGroup(answer) = &turn.decision.answers[0].1 else {
-                panic!("it is LeaveGroup's answer");
-            };
-            assert_eq!(answer.error_code, code);
-            assert!(answer.members.is_empty(), "version 2 cannot say it");
-        });
-    }
 }

@@ -27,6 +27,7 @@
 //! | `UnifiedLog`, `LeaderEpochFileCache`, `ProducerStateManager` | [`log`] |
 //! | `ReplicaManager`, `Partition`, `ReplicaFetcherThread`, `DelayedProduce`, `DelayedFetch` | [`replica`] |
 //! | `BrokerLifecycleManager`, `KafkaApis`, `ForwardingManager` | [`broker`] |
+//! | `CoordinatorRuntime`, `GroupCoordinatorShard`, `GroupMetadataManager`, `OffsetMetadataManager` | `coordinator` |
 //! | `KafkaProducer`, `KafkaConsumer`, `NetworkClient` | [`client`] |
 //!
 //! The version followed is Apache Kafka 4.2.

@@ -1,11 +1,13 @@
 //! Group requests and responses in the forms that versions gave them.
 //!
 //! Shards know one form of each: OffsetFetch with groups (since version 8), LeaveGroup with members
-//! (since version 3). Mirrors `OffsetFetchRequest.groups`, `OffsetFetchResponse.Builder`,
+//! (since version 3). What is refused early and late is put together here too. Mirrors `OffsetFetchRequest.groups`, `OffsetFetchResponse.Builder`,
 //! `LeaveGroupRequest.normalizedData` and the constructors of `LeaveGroupResponse` and
 //! `JoinGroupResponse`.
 
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::offset_commit_response::OffsetCommitResponseTopic;
+use kafka_protocol::messages::offset_delete_response::OffsetDeleteResponseTopic;
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
@@ -49,6 +51,36 @@ pub(super) fn listed_members(version: i16, request: LeaveGroupRequest) -> LeaveG
         .with_member_id(request.member_id.clone())
         .with_group_instance_id(None);
     request.with_members(vec![member])
+}
+
+/// The partitions of a commit that were refused early and late, each topic once.
+pub(in crate::coordinator) fn merge_commit(
+    early: Vec<OffsetCommitResponseTopic>,
+    late: Vec<OffsetCommitResponseTopic>,
+) -> Vec<OffsetCommitResponseTopic> {
+    let mut all = early;
+    for topic in late {
+        match all.iter_mut().find(|it| it.name == topic.name) {
+            Some(known) => known.partitions.extend(topic.partitions),
+            None => all.push(topic),
+        }
+    }
+    all
+}
+
+/// The same of an OffsetDelete.
+pub(in crate::coordinator) fn merge_delete(
+    early: Vec<OffsetDeleteResponseTopic>,
+    late: Vec<OffsetDeleteResponseTopic>,
+) -> Vec<OffsetDeleteResponseTopic> {
+    let mut all = early;
+    for topic in late {
+        match all.iter_mut().find(|it| it.name == topic.name) {
+            Some(known) => known.partitions.extend(topic.partitions),
+            None => all.push(topic),
+        }
+    }
+    all
 }
 
 /// One answer out of those of several shards.

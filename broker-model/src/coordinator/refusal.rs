@@ -20,6 +20,7 @@ use kafka_protocol::messages::{
     OffsetDeleteResponse, OffsetFetchResponse, ResponseKind, SyncGroupResponse,
 };
 
+use super::forms;
 use crate::types::{LeaderEpoch, Offset, ResponseError, StrBytes};
 
 /// What a client is told of an error that a log made
@@ -87,8 +88,7 @@ pub(crate) fn of_commit(
     refused: Vec<OffsetCommitResponseTopic>,
     error: ResponseError,
 ) -> ResponseKind {
-    let mut topics = refused;
-    topics.extend(request.topics.iter().map(|topic| {
+    let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
             OffsetCommitResponsePartition::default()
                 .with_partition_index(partition.partition_index)
@@ -98,7 +98,8 @@ pub(crate) fn of_commit(
             .with_name(topic.name.clone())
             .with_topic_id(topic.topic_id)
             .with_partitions(partitions.collect())
-    }));
+    });
+    let topics = forms::merge_commit(refused, topics.collect());
     ResponseKind::OffsetCommit(OffsetCommitResponse::default().with_topics(topics))
 }
 

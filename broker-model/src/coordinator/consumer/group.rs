@@ -156,7 +156,6 @@ impl ConsumerGroup {
     }
 
     fn remove(&mut self, member: &StrBytes) {
-        self.soft.timers.forget(member);
         let Some(old) = self.members.remove(member) else {
             return;
         };

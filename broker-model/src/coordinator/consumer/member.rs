@@ -40,8 +40,7 @@ impl MemberState {
         }
     }
 
-    /// As it was written down.
-    pub(super) fn from_value(value: i8) -> Self {
+    fn from_value(value: i8) -> Self {
         match value {
             0 => MemberState::Stable,
             1 => MemberState::UnrevokedPartitions,

@@ -1,5 +1,9 @@
 //! What a shard tells of its groups: committed state only.
 //!
+//! A coordinator that was just elected may not know yet that the end of its log is committed: until
+//! its high watermark is there, it tells what was true before. Consumers fetch stable offsets, which
+//! wait for that.
+//!
 //! Mirrors `GroupMetadataManager.listGroups`, `describeGroups`, `consumerGroupDescribe` and the
 //! reading half of `OffsetMetadataManager.fetchOffsets`.
 

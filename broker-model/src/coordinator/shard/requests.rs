@@ -19,6 +19,7 @@ use kafka_protocol::messages::{
 use super::{Group, Shard, note_deleted};
 use crate::coordinator::classic::ClassicGroup;
 use crate::coordinator::consumer::ConsumerGroup;
+use crate::coordinator::forms;
 use crate::coordinator::offsets;
 use crate::coordinator::record::Record;
 use crate::coordinator::refusal;
@@ -37,28 +38,24 @@ impl Shard {
         request: &JoinGroupRequest,
     ) {
         let id = &request.group_id.0;
-        let mut tombstones = Vec::new();
-        match self.groups.get_mut(id) {
+        let tombstones = match self.groups.get_mut(id) {
             Some(Group::Classic(group)) => return group.join(turn, caller, client_host, request),
-            Some(Group::Consumer(group)) if group.is_empty() => {
-                tombstones = group.delete_records();
-                let before = self.groups.remove(id);
-                self.undo.push((id.clone(), before));
-                self.removed.insert(id.clone());
-            }
-            Some(Group::Consumer(_)) => {
-                let answer = refusal::of_join(
-                    StrBytes::default(),
-                    ResponseError::InconsistentGroupProtocol,
-                );
+            Some(Group::Consumer(group)) if !group.is_empty() => {
+                let error = ResponseError::InconsistentGroupProtocol;
+                let answer = refusal::of_join(StrBytes::default(), error);
                 return turn.decision.at_once.push((caller, answer));
             }
-            None => {}
-        }
+            Some(Group::Consumer(group)) => group.delete_records(),
+            None => Vec::new(),
+        };
         if !request.member_id.is_empty() {
-            let answer =
-                refusal::of_join(request.member_id.clone(), ResponseError::UnknownMemberId);
+            let error = ResponseError::UnknownMemberId;
+            let answer = refusal::of_join(request.member_id.clone(), error);
             return turn.decision.at_once.push((caller, answer));
+        }
+        if let Some(before) = self.groups.remove(id) {
+            self.undo.push((id.clone(), Some(before)));
+            self.removed.insert(id.clone());
         }
         self.create_classic(turn, id)
             .join(turn, caller, client_host, request);
@@ -159,9 +156,8 @@ impl Shard {
         }
         let metadata_bytes_max = turn.config.offset_metadata_max_bytes;
         let (records, topics) = offsets::commit(request, turn.now, metadata_bytes_max);
-        let mut answers = refused;
-        answers.extend(topics);
-        let answer = OffsetCommitResponse::default().with_topics(answers);
+        let topics = forms::merge_commit(refused, topics);
+        let answer = OffsetCommitResponse::default().with_topics(topics);
         let answer = ResponseKind::OffsetCommit(answer);
         for record in &records {
             note_commit(turn, request, record);
@@ -213,7 +209,7 @@ impl Shard {
             }
             (Ok(()), None) => unreachable!("a group that is not there is not valid"),
         };
-        let mut answers = refused;
+        let mut topics = Vec::new();
         for topic in &request.topics {
             let is_read = group.is_subscribed_to(&topic.name.0);
             let partitions = topic.partitions.iter().map(|partition| {
@@ -230,14 +226,15 @@ impl Shard {
                 answer
             });
             let partitions = partitions.collect();
-            answers.push(
+            topics.push(
                 OffsetDeleteResponseTopic::default()
                     .with_name(topic.name.clone())
                     .with_partitions(partitions),
             );
         }
         note_deleted(turn.effects, &turn.decision.records);
-        let answer = OffsetDeleteResponse::default().with_topics(answers);
+        let topics = forms::merge_delete(refused, topics);
+        let answer = OffsetDeleteResponse::default().with_topics(topics);
         let answer = (caller, ResponseKind::OffsetDelete(answer));
         turn.decision.answers.push(answer);
     }

@@ -87,4 +87,6 @@ pub enum Channel {
     Broker(NodeId),
     /// A client's connection to the n-th bootstrap server.
     Bootstrap(u8),
+    /// A consumer's connection to its group's coordinator, apart from that for fetches.
+    Coordinator(NodeId),
 }

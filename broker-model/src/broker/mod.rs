@@ -197,7 +197,10 @@ impl Broker {
                 self.replicas
                     .on_completion(cx, self.metadata.image(), completion);
             }
-            channel @ (Channel::Raft(_) | Channel::Broker(_) | Channel::Bootstrap(_)) => {
+            channel @ (Channel::Raft(_)
+            | Channel::Broker(_)
+            | Channel::Bootstrap(_)
+            | Channel::Coordinator(_)) => {
                 unreachable!("{channel:?} is not the broker's")
             }
         }

@@ -28,6 +28,8 @@ pub(super) struct Metadata {
     wanted: BTreeMap<StrBytes, Wanted>,
     topics: BTreeMap<Uuid, Topic>,
     refresh: Refresh,
+    /// How many answers were taken in (`updateVersion`).
+    version: u64,
 }
 
 /// When to refresh, in milliseconds.
@@ -109,7 +111,18 @@ impl Metadata {
                 failures: 0,
                 equivalent: 0,
             },
+            version: 0,
         }
+    }
+
+    /// Grows with every answer.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether a refresh was asked for, or is due (`updateRequested`).
+    pub(super) fn is_update_due(&self, now: Now) -> bool {
+        self.refresh.needed || self.due_ms(now) <= now.mono_ms
     }
 
     /// Adds a topic to what is asked for; asks at once if it is new
@@ -260,6 +273,7 @@ impl Metadata {
 
     /// The request was answered (`update`).
     pub(super) fn on_response(&mut self, now: Now, response: MetadataResponse, ids: &mut IdSource) {
+        self.version += 1;
         let expired = self
             .refresh
             .succeeded_ms

@@ -368,6 +368,7 @@ fn channel_code(channel: Channel) -> u64 {
         Channel::ProducerIds => (5, 0),
         Channel::Broker(node) => (6, u64::from(node.0.cast_unsigned())),
         Channel::Bootstrap(index) => (7, u64::from(index)),
+        Channel::Coordinator(node) => (8, u64::from(node.0.cast_unsigned())),
     };
     kind << 32 | detail
 }

@@ -1,0 +1,5 @@
+//! Stories of members, told with hand-fed answers.
+
+mod classic;
+mod commits;
+mod rig;

@@ -333,18 +333,7 @@ impl Broker {
                 ResponseKind::DescribeConfigs(asked.answer(&request))
             }
             RequestKind::FindCoordinator(request) => self.find_coordinator(cx, header, &request),
-            request @ (RequestKind::OffsetCommit(_)
-            | RequestKind::OffsetFetch(_)
-            | RequestKind::OffsetDelete(_)
-            | RequestKind::JoinGroup(_)
-            | RequestKind::SyncGroup(_)
-            | RequestKind::Heartbeat(_)
-            | RequestKind::LeaveGroup(_)
-            | RequestKind::DescribeGroups(_)
-            | RequestKind::ListGroups(_)
-            | RequestKind::DeleteGroups(_)
-            | RequestKind::ConsumerGroupHeartbeat(_)
-            | RequestKind::ConsumerGroupDescribe(_)) => {
+            request if is_about_groups(&request) => {
                 let (coordinator, mut world) = self.coordinator();
                 return coordinator.on_request(cx, &mut world, (conn, header), request);
             }
@@ -436,6 +425,25 @@ impl Broker {
             .nth(chosen)
             .expect("below the count")
     }
+}
+
+/// Whether the group coordinator answers the request.
+fn is_about_groups(request: &RequestKind) -> bool {
+    matches!(
+        request,
+        RequestKind::OffsetCommit(_)
+            | RequestKind::OffsetFetch(_)
+            | RequestKind::OffsetDelete(_)
+            | RequestKind::JoinGroup(_)
+            | RequestKind::SyncGroup(_)
+            | RequestKind::Heartbeat(_)
+            | RequestKind::LeaveGroup(_)
+            | RequestKind::DescribeGroups(_)
+            | RequestKind::ListGroups(_)
+            | RequestKind::DeleteGroups(_)
+            | RequestKind::ConsumerGroupHeartbeat(_)
+            | RequestKind::ConsumerGroupDescribe(_)
+    )
 }
 
 /// What the cluster has agreed on, as an image tells it.

@@ -73,11 +73,11 @@ pub(super) fn screen(
     world: &World<'_>,
     version: i16,
     request: RequestKind,
-) -> Result<Screened, ResponseKind> {
+) -> Result<Screened, Box<ResponseKind>> {
     let request = match request {
         RequestKind::JoinGroup(it) => {
             if let Err(error) = check_join(world, &it) {
-                return Err(refusal::of_join(it.member_id, error));
+                return Err(Box::new(refusal::of_join(it.member_id, error)));
             }
             Screened::Join(it)
         }
@@ -85,7 +85,8 @@ pub(super) fn screen(
             // Since version 5 a member says what it believes the group to be.
             let names_protocol = it.protocol_type.is_some() && it.protocol_name.is_some();
             if SYNC_PROTOCOL_VERSION_MIN <= version && !names_protocol {
-                return Err(refusal::of_sync(ResponseError::InconsistentGroupProtocol));
+                let error = ResponseError::InconsistentGroupProtocol;
+                return Err(Box::new(refusal::of_sync(error)));
             }
             Screened::Sync(it)
         }
@@ -98,7 +99,7 @@ pub(super) fn screen(
             };
             return match valid {
                 Ok(()) => Ok(Screened::ConsumerHeartbeat(it)),
-                Err(error) => Err(refusal::of_consumer_heartbeat(error)),
+                Err(error) => Err(Box::new(refusal::of_consumer_heartbeat(error))),
             };
         }
         RequestKind::OffsetCommit(it) => return screen_commit(world.image, it),
@@ -106,7 +107,7 @@ pub(super) fn screen(
         other => unreachable!("not a request about one group: {other:?}"),
     };
     match request.group().is_empty() {
-        true => Err(request.refuse(ResponseError::InvalidGroupId)),
+        true => Err(Box::new(request.refuse(ResponseError::InvalidGroupId))),
         false => Ok(request),
     }
 }
@@ -133,7 +134,7 @@ fn check_join(world: &World<'_>, request: &JoinGroupRequest) -> Result<(), Respo
 fn screen_commit(
     image: &MetadataImage,
     mut request: OffsetCommitRequest,
-) -> Result<Screened, ResponseKind> {
+) -> Result<Screened, Box<ResponseKind>> {
     let mut refused = Vec::new();
     let unknown = ResponseError::UnknownTopicOrPartition.code();
     for topic in &mut request.topics {
@@ -160,7 +161,7 @@ fn screen_commit(
     request.topics.retain(|it| !it.partitions.is_empty());
     if request.topics.is_empty() {
         let answer = OffsetCommitResponse::default().with_topics(refused);
-        return Err(ResponseKind::OffsetCommit(answer));
+        return Err(Box::new(ResponseKind::OffsetCommit(answer)));
     }
     Ok(Screened::Commit(request, refused))
 }

@@ -150,7 +150,7 @@ impl GroupCoordinator {
     ) {
         let request = match screen::screen(world, caller.version, request) {
             Ok(request) => request,
-            Err(answer) => return out.push((caller.clone(), answer)),
+            Err(answer) => return out.push((caller.clone(), *answer)),
         };
         let host = StrBytes::from_static_str(CLIENT_HOST);
         let who = || caller.clone();

@@ -10,6 +10,8 @@
 
 mod reads;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +30,7 @@ pub(crate) enum GroupOf<C> {
     /// JoinGroup and its like, or nothing but offsets.
     Classic(C),
     /// ConsumerGroupHeartbeat.
-    Consumer(ConsumerGroup),
+    Consumer(Box<ConsumerGroup>),
 }
 
 /// A group as written.
@@ -148,6 +150,7 @@ impl Shard {
     /// (`SnapshotRegistry.revertToSnapshot`).
     pub(crate) fn revert(&mut self, undo: Vec<(StrBytes, Option<Group>)>) {
         for (id, before) in undo.into_iter().rev() {
+            self.removed.insert(id.clone());
             match before {
                 Some(group) => self.groups.insert(id, group),
                 None => self.groups.remove(&id),
@@ -348,7 +351,7 @@ fn replay_consumer<C>(groups: &mut BTreeMap<StrBytes, GroupOf<C>>, record: &Reco
     let id = group_of(record);
     if !is_tombstone(record) && !matches!(groups.get(id), Some(GroupOf::Consumer(_))) {
         let group = ConsumerGroup::new(id.clone());
-        groups.insert(id.clone(), GroupOf::Consumer(group));
+        groups.insert(id.clone(), GroupOf::Consumer(Box::new(group)));
     }
     let Some(GroupOf::Consumer(group)) = groups.get_mut(id) else {
         return false;

@@ -14,30 +14,29 @@ mod coordinator;
 mod env;
 mod identity;
 mod leaving;
+mod membership;
+mod modern;
 mod shared;
 #[cfg(test)]
 mod tests;
 
-use self::assignor::assignors_of;
-use self::classic::Classic;
 use self::coordinator::Found;
 pub(super) use self::env::Env;
-use self::identity::{Identity, Standing};
 use self::leaving::Leaving;
+use self::membership::Membership;
 use self::shared::Shared;
-use crate::client::command::{
-    CallbackId, ClientError, GroupMember, OffsetAndMetadata, OpId, Subscription,
-};
+use crate::client::command::{CallbackId, ClientError, OffsetAndMetadata, OpId, Subscription};
 use crate::client::network::Completion;
 use crate::client::token::Purpose;
-use crate::config::ConsumerConfig;
+use crate::config::{ConsumerConfig, GroupProtocol};
 use crate::types::{ResponseError, StrBytes, TopicPartition};
 
 /// A consumer's group.
 #[derive(Debug)]
 pub(super) struct Group {
     shared: Shared,
-    membership: Classic,
+    protocol: GroupProtocol,
+    membership: Membership,
     /// What the poll that waits, or the next one, ends with.
     error: Option<ClientError>,
     /// The application unsubscribes or closes.
@@ -49,11 +48,10 @@ impl Group {
     pub(super) fn new(config: &ConsumerConfig) -> Option<Group> {
         let group = config.group_id.as_ref()?;
         let group = StrBytes::from_string(group.clone());
-        let assignors = assignors_of(&config.partition_assignment_strategy);
-        let assignors = assignors.unwrap_or_else(|class| panic!("there is no assignor {class}"));
         Some(Group {
             shared: Shared::new(group, config),
-            membership: Classic::new(assignors),
+            protocol: config.group_protocol,
+            membership: Membership::new(config),
             error: None,
             leaving: None,
         })
@@ -75,11 +73,18 @@ impl Group {
                 self.shared.pattern = None;
                 env.positions.subscribe(Some(self.shared.topics.clone()));
             }
-            Subscription::Pattern(_) => {
-                // `KafkaConsumer` throws an UnsupportedOperationException.
-                panic!("the classic protocol knows no RE2 patterns");
+            Subscription::Pattern(pattern) => {
+                // There `KafkaConsumer` throws an UnsupportedOperationException.
+                assert!(
+                    self.protocol == GroupProtocol::Consumer,
+                    "the classic protocol knows no RE2 patterns"
+                );
+                self.shared.topics.clear();
+                self.shared.pattern = Some(pattern);
+                env.positions.subscribe(None);
             }
         }
+        self.membership.on_subscription_updated();
     }
 
     /// The application commits.
@@ -110,7 +115,7 @@ impl Group {
 
     /// The application wants a rebalance.
     pub(super) fn enforce_rebalance(&mut self) {
-        self.membership.request_rejoin("rebalance enforced by user");
+        self.membership.enforce_rebalance();
     }
 
     /// Ends the calls that wait, but for polls. False if there is none.
@@ -136,20 +141,18 @@ impl Group {
         let shared = &mut self.shared;
         match Purpose::of(completion.token).0 {
             Purpose::FindCoordinator => self.on_lookup(env, completion),
-            Purpose::JoinGroup => self.membership.on_join_answer(completion),
-            Purpose::SyncGroup => self.membership.on_sync_answer(env, shared, completion),
-            Purpose::Heartbeat => self.membership.on_heartbeat_answer(env, shared, completion),
             Purpose::OffsetCommit => self.on_commit_answer(env, completion),
             Purpose::OffsetFetch => {
-                let coordinator = &mut shared.coordinator;
-                let read = shared.reads.on_answer(env, completion, coordinator, false);
+                let (coordinator, reads) = (&mut shared.coordinator, &mut shared.reads);
+                let is_member = self.membership.reader().is_some();
+                let read = reads.on_answer(env, completion, coordinator, is_member);
                 self.error = read.err().or(self.error);
             }
-            Purpose::LeaveGroup | Purpose::GroupHeartbeat => {
-                if completion.result.is_err() {
-                    shared.coordinator.on_disconnect(completion.channel);
-                }
-            }
+            Purpose::JoinGroup
+            | Purpose::SyncGroup
+            | Purpose::Heartbeat
+            | Purpose::LeaveGroup
+            | Purpose::GroupHeartbeat => self.membership.on_answer(env, shared, completion),
             Purpose::Metadata
             | Purpose::InitProducerId
             | Purpose::Produce
@@ -163,9 +166,9 @@ impl Group {
     fn on_lookup(&mut self, env: &mut Env<'_>, completion: Completion) {
         let shared = &mut self.shared;
         match shared.coordinator.on_answer(env, completion) {
-            Found::Yes => self
-                .membership
-                .on_coordinator_found(env.now, &shared.config),
+            Found::Yes => self.membership.on_coordinator_found(env, shared),
+            // With the consumer protocol commits wait for the coordinator.
+            Found::NotYet if self.protocol == GroupProtocol::Consumer => {}
             Found::NotYet => shared.commits.on_lookup_failed(env, NOT_AVAILABLE),
             Found::Never(error) => {
                 self.error = Some(error);
@@ -180,12 +183,12 @@ impl Group {
         let coordinator = &mut shared.coordinator;
         let refused = shared.commits.on_answer(env, completion, coordinator);
         if let Some(refusal) = refused {
-            let error = if shared.is_subscribed() {
-                self.membership.on_commit_refused(&refusal)
+            let (error, again) = self.membership.on_commit_refused(shared, &refusal);
+            if again {
+                shared.commits.refuse_or_retry(env, refusal.id, error);
             } else {
-                ClientError::Broker(refusal.error)
-            };
-            shared.commits.refuse(env, refusal.id, error);
+                shared.commits.refuse(env, refusal.id, error);
+            }
         }
     }
 
@@ -198,18 +201,17 @@ impl Group {
             if polls && goes_on && !self.is_calling_back() {
                 self.run_poll(env);
             }
-            if self.is_subscribed() {
-                self.membership.run_heartbeat(env, &mut self.shared);
-            }
+            self.membership.run_background(env, &mut self.shared);
             self.run_leaving(env);
-            let standing = self.standing();
             let shared = &mut self.shared;
+            let standing = self.membership.standing(shared);
             shared.commits.run(env, &shared.coordinator, &standing);
         }
         let shared = &mut self.shared;
-        shared.reads.run(env, &shared.coordinator, None);
-        if shared.commits.need_coordinator() || shared.reads.need_coordinator() {
-            shared.coordinator.look_up(env);
+        let reader = self.membership.reader();
+        shared.reads.run(env, &shared.coordinator, reader);
+        if self.needs_coordinator(polls) {
+            self.shared.coordinator.look_up(env);
         }
         while let Some(orphan) = self.shared.coordinator.next_orphan() {
             self.route(env, orphan);
@@ -240,8 +242,7 @@ impl Group {
     /// Whether a poll that waits returns nothing before its time is up, because in Kafka its
     /// thread waits for the coordinator.
     pub(super) fn blocks_polls(&self) -> bool {
-        let is_lost = self.is_subscribed() && !self.shared.coordinator.is_known();
-        is_lost || self.shared.reads.is_asked_for_positions()
+        self.membership.blocks_polls(&self.shared)
     }
 
     /// What the poll that waits ends with, once.
@@ -249,30 +250,21 @@ impl Group {
         self.error.take()
     }
 
-    fn standing(&self) -> Standing {
-        if self.is_subscribed() {
-            return self.membership.standing(&self.shared);
-        }
-        Standing::As(Identity {
-            member: GroupMember::NONE,
-            instance: None,
-        })
+    fn needs_coordinator(&self, polls: bool) -> bool {
+        let shared = &self.shared;
+        let is_asked = shared.commits.need_coordinator() || shared.reads.need_coordinator();
+        is_asked || self.membership.needs_coordinator(shared, polls)
     }
 
     /// When something is due without an answer, monotonic.
     pub(super) fn next_deadline_ms(&self, now_ms: u64, polls: bool) -> Option<u64> {
         let shared = &self.shared;
         let polls = polls && !self.is_calling_back();
-        let subscribed = self.is_subscribed();
-        let needs_coordinator = shared.commits.need_coordinator()
-            || shared.reads.need_coordinator()
-            || (subscribed && (polls || self.membership.sends_heartbeats()));
         let lookup = shared.coordinator.next_deadline_ms();
-        let membership = self.membership.next_deadline_ms(now_ms, polls, shared);
         let auto = shared.commits.next_auto_ms();
         let deadlines = [
-            lookup.filter(|_| needs_coordinator),
-            membership.filter(|_| subscribed),
+            lookup.filter(|_| self.needs_coordinator(polls)),
+            self.membership.next_deadline_ms(now_ms, polls, shared),
             auto.filter(|&auto_ms| polls && now_ms < auto_ms),
             shared.commits.next_deadline_ms(now_ms),
             shared.reads.next_deadline_ms(now_ms),

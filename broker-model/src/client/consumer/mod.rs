@@ -291,6 +291,8 @@ impl Consumer {
         let Some(group) = &mut self.group else {
             return self.wake_poll(effects);
         };
+        // Before the coordinator is looked for: the same broker may be asked both.
+        self.cluster.maybe_update(now, effects);
         let env = &mut Env {
             now,
             cluster: &mut self.cluster,

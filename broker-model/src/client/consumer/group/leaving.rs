@@ -110,28 +110,27 @@ impl Group {
                 let waits = !self.shared.commits.is_empty() && !is_late;
                 (!waits).then_some(Stage::Revoke)
             }
+            Stage::Revoke | Stage::Revoking if self.is_calling_back() => None,
             Stage::Revoke => {
-                if leaving.closes {
-                    self.membership.stop_heartbeats();
+                let (shared, closes) = (&mut self.shared, leaving.closes);
+                if !self.membership.prepare_leaving(env, shared, closes) {
+                    return None;
                 }
                 self.call_listener(env);
                 Some(Stage::Revoking)
             }
-            Stage::Revoking if self.is_calling_back() => None,
             Stage::Revoking => {
                 self.end_membership(env, leaving.closes);
-                Some(if leaving.closes {
-                    Stage::Awaiting
-                } else {
-                    Stage::Done
-                })
+                Some(Stage::Awaiting)
             }
             Stage::Awaiting => {
-                let waits = self.shared.coordinator.has_outstanding(env) && !is_late;
-                if waits {
+                let is_asked = leaving.closes && self.shared.coordinator.has_outstanding(env);
+                if (is_asked || !self.membership.has_left()) && !is_late {
                     return None;
                 }
-                self.abort(env, ClientError::Closed);
+                if leaving.closes {
+                    self.abort(env, ClientError::Closed);
+                }
                 Some(Stage::Done)
             }
             Stage::Done => None,
@@ -148,7 +147,7 @@ impl Group {
         } else {
             RebalanceCallback::Revoked
         };
-        let member = self.membership.member();
+        let member = self.membership.member(&self.shared);
         self.shared.callbacks.call(env, what, &owned, member);
     }
 

@@ -2,4 +2,5 @@
 
 mod classic;
 mod commits;
+mod modern;
 mod rig;

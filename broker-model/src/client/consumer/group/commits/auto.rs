@@ -102,6 +102,9 @@ impl Commits {
         deadline_ms: u64,
     ) -> Option<u64> {
         let begun = self.begin_auto(env, (Retried::BeforeRebalance, Some(deadline_ms)));
+        if let Some(auto) = &mut self.auto {
+            auto.in_flight = begun.or(auto.in_flight);
+        }
         self.watch(begun)
     }
 

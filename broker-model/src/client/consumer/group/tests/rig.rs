@@ -1,6 +1,7 @@
 //! One consumer of group `g`, and words for what its coordinator n2 answers.
 
 use bytes::Bytes;
+use kafka_protocol::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
@@ -11,9 +12,10 @@ use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 use kafka_protocol::messages::{
-    BrokerId, FetchResponse, FindCoordinatorResponse, GroupId, HeartbeatResponse, JoinGroupRequest,
-    JoinGroupResponse, LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetFetchResponse, RequestKind, ResponseKind, SyncGroupRequest, SyncGroupResponse, TopicName,
+    BrokerId, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, FetchResponse,
+    FindCoordinatorResponse, GroupId, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchResponse,
+    RequestKind, ResponseKind, SyncGroupRequest, SyncGroupResponse, TopicName,
 };
 
 use crate::client::ClientKind;
@@ -192,6 +194,64 @@ impl Rig {
         self.harness
             .answer(&sent, ResponseKind::LeaveGroup(response));
         member
+    }
+
+    pub(super) fn take_group_heartbeat(&mut self) -> (Sent, ConsumerGroupHeartbeatRequest) {
+        self.take("ConsumerGroupHeartbeat", |body| match body {
+            RequestKind::ConsumerGroupHeartbeat(request) => Some(request.clone()),
+            _ => None,
+        })
+    }
+
+    /// Answers the oldest heartbeat: the epoch, and a new assignment if there is one.
+    pub(super) fn answer_group_heartbeat(
+        &mut self,
+        epoch: i32,
+        assigned: Option<&[i32]>,
+    ) -> ConsumerGroupHeartbeatRequest {
+        let (sent, request) = self.take_group_heartbeat();
+        let assignment = assigned.map(|indexes| {
+            let topic = TopicPartitions::default()
+                .with_topic_id(TOPIC)
+                .with_partitions(indexes.to_vec());
+            let topics = if indexes.is_empty() {
+                vec![]
+            } else {
+                vec![topic]
+            };
+            Assignment::default().with_topic_partitions(topics)
+        });
+        let response = ConsumerGroupHeartbeatResponse::default()
+            .with_member_epoch(epoch)
+            .with_heartbeat_interval_ms(5_000)
+            .with_assignment(assignment);
+        self.harness
+            .answer(&sent, ResponseKind::ConsumerGroupHeartbeat(response));
+        request
+    }
+
+    pub(super) fn refuse_group_heartbeat(&mut self, error: ResponseError) {
+        let (sent, _) = self.take_group_heartbeat();
+        let response = ConsumerGroupHeartbeatResponse::default().with_error_code(error.code());
+        self.harness
+            .answer(&sent, ResponseKind::ConsumerGroupHeartbeat(response));
+    }
+
+    /// Subscribes and polls until the member owns these partitions in epoch 1, each from offset 5
+    /// on. The poll waits.
+    pub(super) fn join_modern(&mut self, assigned: &[i32]) -> OpId {
+        self.subscribe();
+        let op = self.poll(10_000);
+        self.answer_lookup();
+        self.answer_group_heartbeat(1, Some(assigned));
+        assert_eq!(
+            self.answer_callback(),
+            (RebalanceCallback::Assigned, assigned.to_vec())
+        );
+        self.answer_committed(5);
+        self.answer_group_heartbeat(1, None);
+        self.harness.take_events();
+        op
     }
 
     pub(super) fn take_commit(&mut self) -> (Sent, OffsetCommitRequest) {

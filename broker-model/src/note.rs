@@ -5,11 +5,13 @@
 //! which replicas a leader counted, not that the count was right. Nothing in the model reads them.
 
 mod classic;
+mod consumer;
 mod coordinator;
 
 use bytes::Bytes;
 
 pub use self::classic::{ClassicGroupChange, ClassicGroupState, MemberRemoved};
+pub use self::consumer::{ConsumerGroupChange, ConsumerMemberState};
 pub use self::coordinator::{CoordinatorChange, OffsetsChange};
 use crate::types::{
     BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId,
@@ -491,6 +493,13 @@ pub enum Note {
         group: StrBytes,
         /// How.
         change: ClassicGroupChange,
+    },
+    /// A group of the consumer protocol changed.
+    ConsumerGroup {
+        /// Which.
+        group: StrBytes,
+        /// How.
+        change: ConsumerGroupChange,
     },
 }
 

@@ -113,6 +113,8 @@ pub enum MemberRemoved {
     JoinExpired,
     /// It joined and did not sync in time.
     SyncExpired,
+    /// It did not give up in time what it had to (KIP-848).
+    RevocationExpired,
     /// The group is full.
     GroupFull,
 }

@@ -156,6 +156,7 @@ impl ConsumerGroup {
     }
 
     fn remove(&mut self, member: &StrBytes) {
+        self.soft.timers.forget(member);
         let Some(old) = self.members.remove(member) else {
             return;
         };

@@ -95,6 +95,7 @@ impl ConsumerGroup {
         });
         match decided {
             Ok(response) => {
+                self.note_records(turn);
                 let response = ResponseKind::ConsumerGroupHeartbeat(response);
                 turn.decision.answers.push((caller, response));
             }
@@ -137,6 +138,7 @@ impl ConsumerGroup {
         let subscription_changed = names_changed || regex != RegexChange::None;
         let target = (target_epoch, &target);
         let member = self.reconcile(turn, &member, target, subscription_changed, owned)?;
+        self.note_replaced(turn, &member);
         let session_ms = turn.config.group_consumer_session_timeout_ms;
         start_session(turn, &self.id, &member.id, session_ms);
 

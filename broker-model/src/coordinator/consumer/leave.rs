@@ -11,7 +11,8 @@ use super::group::ConsumerGroup;
 use super::heartbeat::{Decided, start_session};
 use super::member::{LEAVE_STATIC, Member, MemberState};
 use super::subscription::Subscriptions;
-use super::timers::{Overdue, rebalance_key};
+use super::timers::{Overdue, Timers, rebalance_key};
+use crate::note::MemberRemoved;
 use crate::types::{ResponseError, StrBytes};
 
 impl ConsumerGroup {
@@ -42,12 +43,12 @@ impl ConsumerGroup {
                 }
             }
         }
-        self.fence(turn, std::slice::from_ref(id));
+        self.fence(turn, std::slice::from_ref(id), MemberRemoved::Left);
         Ok(answer)
     }
 
     /// Throws members out, and raises the epoch: others get what they had.
-    pub(super) fn fence(&mut self, turn: &mut Turn<'_>, gone: &[StrBytes]) {
+    pub(super) fn fence(&mut self, turn: &mut Turn<'_>, gone: &[StrBytes], why: MemberRemoved) {
         if gone.is_empty() {
             return;
         }
@@ -70,7 +71,8 @@ impl ConsumerGroup {
         let record = self.epoch_record(self.epoch + 1, hash);
         turn.decision.records.push(record);
         for id in gone {
-            self.soft.timers.cancel(turn, &self.id, id);
+            Timers::cancel(turn, &self.id, id);
+            self.note_removed(turn, id, why);
         }
     }
 
@@ -105,31 +107,36 @@ impl ConsumerGroup {
     pub(crate) fn on_timer(&mut self, turn: &mut Turn<'_>, key: &TimerKey) {
         self.begin(turn);
         match key {
-            TimerKey::Session { member, .. } => self.expire(turn, member),
+            TimerKey::Session { member, .. } => {
+                self.expire(turn, member, MemberRemoved::SessionExpired);
+            }
             TimerKey::Rebalance { member, .. } => match self.soft.timers.fired(turn, key.clone()) {
                 Overdue::Revocation(epoch) => {
                     let known = self.members.get(member);
                     if known.is_some_and(|member| member.epoch == epoch) {
-                        self.expire(turn, member);
+                        self.expire(turn, member, MemberRemoved::RevocationExpired);
                     }
                 }
-                Overdue::JoinOrSync => self.expire(turn, member),
+                Overdue::Join => self.expire(turn, member, MemberRemoved::JoinExpired),
+                Overdue::Sync => self.expire(turn, member, MemberRemoved::SyncExpired),
                 Overdue::Nothing => {}
             },
             TimerKey::Regex { .. } => self.resolve_regexes(turn),
             TimerKey::Join { .. } | TimerKey::Sync { .. } | TimerKey::Cleanup => {}
         }
+        self.note_records(turn);
     }
 
-    fn expire(&mut self, turn: &mut Turn<'_>, member: &StrBytes) {
+    fn expire(&mut self, turn: &mut Turn<'_>, member: &StrBytes, why: MemberRemoved) {
         if self.members.contains_key(member) {
-            self.fence(turn, std::slice::from_ref(member));
+            self.fence(turn, std::slice::from_ref(member), why);
         }
     }
 
     /// The shard has read its log: members have a whole session to say that they are there.
     pub(crate) fn on_loaded(&mut self, turn: &mut Turn<'_>) {
         self.begin(turn);
+        self.note_loaded(turn);
         let session_ms = turn.config.group_consumer_session_timeout_ms;
         for member in self.members.values() {
             start_session(turn, &self.id, &member.id, session_ms);

@@ -40,7 +40,8 @@ impl MemberState {
         }
     }
 
-    fn from_value(value: i8) -> Self {
+    /// As it was written down.
+    pub(super) fn from_value(value: i8) -> Self {
         match value {
             0 => MemberState::Stable,
             1 => MemberState::UnrevokedPartitions,

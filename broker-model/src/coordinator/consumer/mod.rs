@@ -12,11 +12,15 @@ mod group;
 mod heartbeat;
 mod leave;
 mod member;
+mod notes;
 mod reconcile;
 mod regex;
 mod subscription;
 mod target;
 mod timers;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use group::ConsumerGroup;
 pub(crate) use heartbeat::validate_heartbeat;

@@ -32,8 +32,10 @@ struct Due {
 pub(super) enum Overdue {
     /// If it is still in this epoch: it did not give up what it had to.
     Revocation(i32),
-    /// It did not join or sync.
-    JoinOrSync,
+    /// It did not join.
+    Join,
+    /// It did not sync.
+    Sync,
     /// Nothing: the timer was for something that is done.
     Nothing,
 }
@@ -84,9 +86,13 @@ impl Timers {
         }
     }
 
-    /// The member is gone.
-    pub(super) fn cancel(&mut self, turn: &mut Turn<'_>, group: &StrBytes, member: &StrBytes) {
+    /// The member is gone, once that is written.
+    pub(super) fn forget(&mut self, member: &StrBytes) {
         self.members.remove(member);
+    }
+
+    /// The member is thrown out; what it had to do is remembered until that is written.
+    pub(super) fn cancel(turn: &mut Turn<'_>, group: &StrBytes, member: &StrBytes) {
         let session = session_key(group, member);
         let rebalance = rebalance_key(group, member);
         let timers = &mut turn.decision.timers;
@@ -96,14 +102,16 @@ impl Timers {
     /// The member's timer fired.
     pub(super) fn fired(&mut self, turn: &mut Turn<'_>, key: TimerKey) -> Overdue {
         let now_ms = turn.now.mono_ms;
-        let due = self.of(&key);
-        if let Some(epoch) = due.revoke.take() {
-            self.settle(turn, key);
+        let due = *self.of(&key);
+        if let Some(epoch) = due.revoke {
             return Overdue::Revocation(epoch);
         }
         let over = |at_ms: Option<u64>| at_ms.is_some_and(|at_ms| at_ms <= now_ms);
-        if over(due.join_at_ms) || over(due.sync_at_ms) {
-            return Overdue::JoinOrSync;
+        if over(due.join_at_ms) {
+            return Overdue::Join;
+        }
+        if over(due.sync_at_ms) {
+            return Overdue::Sync;
         }
         self.settle(turn, key);
         Overdue::Nothing

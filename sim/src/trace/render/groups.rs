@@ -1,9 +1,16 @@
 //! How notes about groups read in a trace.
 
-use broker_model::note::{ClassicGroupChange, CoordinatorChange, Note, OffsetsChange};
+use std::collections::BTreeSet;
+
+use broker_model::note::{
+    ClassicGroupChange, ConsumerGroupChange, CoordinatorChange, Note, OffsetsChange,
+};
+use broker_model::types::{StrBytes, TopicIdPartition};
+
+use super::Names;
 
 /// A verb and the rest, if the note is about a group.
-pub(super) fn said(note: &Note) -> Option<(&'static str, String)> {
+pub(super) fn said(names: &Names, note: &Note) -> Option<(&'static str, String)> {
     match note {
         Note::ClassicGroup { group, change } => {
             let (verb, what) = classic(change);
@@ -20,6 +27,10 @@ pub(super) fn said(note: &Note) -> Option<(&'static str, String)> {
         }
         Note::Offsets { group, change } => {
             let (verb, what) = offsets(change);
+            Some((verb, format!("group {group} {what}")))
+        }
+        Note::ConsumerGroup { group, change } => {
+            let (verb, what) = consumer(names, change);
             Some((verb, format!("group {group} {what}")))
         }
         _ => None,
@@ -128,4 +139,73 @@ fn classic(change: &ClassicGroupChange) -> (&'static str, String) {
             member,
         } => ("replace", format!("{instance} {previous} by {member}")),
     }
+}
+
+fn consumer(names: &Names, change: &ConsumerGroupChange) -> (&'static str, String) {
+    use ConsumerGroupChange as Change;
+    let list = |partitions: &BTreeSet<TopicIdPartition>| {
+        let named = partitions
+            .iter()
+            .map(|&partition| names.partition(partition));
+        named.collect::<Vec<_>>().join(", ")
+    };
+    match change {
+        Change::Loaded {
+            epoch,
+            target_epoch,
+        } => ("load", format!("epoch {epoch} target {target_epoch}")),
+        Change::Epoch { epoch } => ("become", format!("epoch {epoch}")),
+        Change::Target { member, partitions } => {
+            ("decide", format!("{member} [{}]", list(partitions)))
+        }
+        Change::TargetEpoch { epoch } => ("decide", format!("target {epoch}")),
+        Change::Subscribed { .. } => ("join", subscribed(change)),
+        Change::Assigned {
+            member,
+            epoch,
+            state,
+            assigned,
+            pending_revocation,
+            ..
+        } => {
+            let (assigned, revoked) = (list(assigned), list(pending_revocation));
+            let mut what = format!("{member} epoch {epoch} {state:?} [{assigned}]");
+            if !revoked.is_empty() {
+                what += &format!(" not [{revoked}]");
+            }
+            ("assign", what)
+        }
+        Change::Resolved { regex, topics } => ("resolve", format!("{regex} [{}]", all(topics))),
+        Change::Replaced {
+            instance,
+            previous,
+            member,
+        } => ("replace", format!("{instance} {previous} by {member}")),
+        Change::Removed { member, why } => ("remove", format!("{member} {why:?}")),
+        Change::Downgraded => ("become", "classic".to_owned()),
+        Change::Upgraded => ("become", "consumer".to_owned()),
+    }
+}
+
+fn subscribed(change: &ConsumerGroupChange) -> String {
+    let ConsumerGroupChange::Subscribed {
+        member,
+        instance,
+        topics,
+        regex,
+        classic,
+    } = change
+    else {
+        return String::new();
+    };
+    let instance = instance.as_ref().map(|instance| format!(" as {instance}"));
+    let regex = regex.as_ref().map(|regex| format!(" /{regex}/"));
+    let classic = if *classic { " classic" } else { "" };
+    let (instance, regex) = (instance.unwrap_or_default(), regex.unwrap_or_default());
+    format!("{member}{instance} [{}]{regex}{classic}", all(topics))
+}
+
+fn all(topics: &BTreeSet<StrBytes>) -> String {
+    let topics: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+    topics.join(", ")
 }

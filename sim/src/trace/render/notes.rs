@@ -18,7 +18,7 @@ impl Names {
             .or_else(|| self.log_note(note))
             .or_else(|| self.leadership_note(note))
             .or_else(|| self.answer_note(note))
-            .or_else(|| groups::said(note))
+            .or_else(|| groups::said(self, note))
             .unwrap_or_else(|| ("note", self.other_note(note)))
     }
 

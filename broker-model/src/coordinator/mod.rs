@@ -15,6 +15,7 @@ pub(crate) mod classic;
 mod codec;
 pub(crate) mod consumer;
 mod forms;
+pub(crate) mod migration;
 pub(crate) mod offsets;
 pub(crate) mod record;
 mod refusal;

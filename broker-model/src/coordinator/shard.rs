@@ -8,6 +8,7 @@
 //! Mirrors `GroupCoordinatorShard` and what is common in `GroupMetadataManager`; the two copies stand
 //! for `SnapshotRegistry` and its timelines.
 
+mod migration;
 mod reads;
 mod requests;
 #[cfg(test)]
@@ -136,6 +137,12 @@ impl Shard {
         }
     }
 
+    /// A group as written.
+    #[cfg(test)]
+    pub(crate) fn group(&self, id: &StrBytes) -> Option<&Group> {
+        self.groups.get(id)
+    }
+
     /// A decision begins: what it does to groups can be undone until the next one.
     pub(crate) fn begin(&mut self) {
         self.undo.clear();
@@ -220,7 +227,11 @@ impl Shard {
         };
         match self.groups.get_mut(id) {
             Some(Group::Classic(it)) => it.on_timer(turn, key),
-            Some(Group::Consumer(it)) => it.on_timer(turn, key),
+            Some(Group::Consumer(it)) => {
+                it.on_timer(turn, key);
+                let id = id.clone();
+                self.downgrade(turn, &id);
+            }
             None => {}
         }
     }
@@ -234,9 +245,13 @@ impl Shard {
     ) {
         let (Continuation::ClassicAssigned { group, .. }
         | Continuation::ClassicEmptied { group }
-        | Continuation::ClassicStaticReplaced { group, .. }) = &then;
-        if let Some(Group::Classic(it)) = self.groups.get_mut(group) {
-            it.on_written(turn, then, result);
+        | Continuation::ClassicStaticReplaced { group, .. }
+        | Continuation::ConsumerJoined { group, .. }
+        | Continuation::ConsumerSynced { group, .. }) = &then;
+        match self.groups.get_mut(group) {
+            Some(Group::Classic(it)) => it.on_written(turn, then, result),
+            Some(Group::Consumer(it)) => it.on_written(turn, &then, result),
+            None => {}
         }
     }
 

@@ -138,4 +138,24 @@ pub(crate) enum Continuation {
         /// Who joined.
         caller: Caller,
     },
+    /// A member of the classic protocol joined a consumer group: it has to sync now.
+    ConsumerJoined {
+        /// The group.
+        group: StrBytes,
+        /// The member.
+        member: StrBytes,
+        /// How long it may be silent, in ms.
+        session_timeout_ms: i32,
+        /// How long it may take to sync, in ms.
+        sync_timeout_ms: i32,
+    },
+    /// A member of the classic protocol synced in a consumer group.
+    ConsumerSynced {
+        /// The group.
+        group: StrBytes,
+        /// The member.
+        member: StrBytes,
+        /// How long it may be silent, in ms.
+        session_timeout_ms: i32,
+    },
 }

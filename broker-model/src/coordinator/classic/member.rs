@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use kafka_protocol::messages::JoinGroupRequest;
 
+use super::super::migration::Migrant;
 use super::super::record::ClassicMemberValue;
 use super::super::turn::Caller;
 use crate::types::{ConnectionId, StrBytes};
@@ -96,6 +97,24 @@ impl ClassicGroupMember {
             session_timeout_ms: value.session_timeout,
             protocols: vec![(protocol, value.subscription.clone())],
             assignment: value.assignment.clone(),
+            awaiting_join: None,
+            awaiting_sync: None,
+            is_new: false,
+            before: None,
+        }
+    }
+
+    /// A member that was in a consumer group until now (KIP-848).
+    pub(super) fn migrated(member: Migrant) -> Self {
+        ClassicGroupMember {
+            id: member.id,
+            instance: member.instance,
+            client_id: member.client_id,
+            client_host: member.client_host,
+            rebalance_timeout_ms: member.rebalance_timeout_ms,
+            session_timeout_ms: member.session_timeout_ms,
+            protocols: member.protocols,
+            assignment: member.assignment,
             awaiting_join: None,
             awaiting_sync: None,
             is_new: false,

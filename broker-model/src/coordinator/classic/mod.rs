@@ -17,6 +17,7 @@ mod leave;
 mod load;
 mod member;
 mod membership;
+mod migration;
 mod protocol;
 mod rebalance;
 mod static_member;
@@ -32,14 +33,12 @@ use bytes::Bytes;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 
 use self::member::ClassicGroupMember;
+use super::migration::CONSUMER_PROTOCOL;
 use super::offsets::ExpirySince;
 use super::refusal;
 use super::turn::{Caller, Continuation, TimerChange, TimerKey, Turn};
 use crate::note::{ClassicGroupChange, ClassicGroupState, Note};
 use crate::types::{Now, ResponseError, StrBytes};
-
-/// The protocol type of consumers (`ConsumerProtocol.PROTOCOL_TYPE`).
-const CONSUMER: &str = "consumer";
 
 /// A group of the classic protocol. Changes at once; its records only outlive it.
 ///
@@ -147,6 +146,7 @@ impl ClassicGroup {
                 caller,
                 ..
             } => self.replacement_written(turn, &member, &previous, caller, result),
+            Continuation::ConsumerJoined { .. } | Continuation::ConsumerSynced { .. } => {}
         }
     }
 
@@ -218,7 +218,7 @@ impl ClassicGroup {
 
     fn uses_consumer_protocol(&self) -> bool {
         let protocol_type = self.protocol_type.as_ref();
-        protocol_type.is_some_and(|protocol_type| &**protocol_type == CONSUMER)
+        protocol_type.is_some_and(|protocol_type| &**protocol_type == CONSUMER_PROTOCOL)
     }
 
     fn is_leader(&self, member: &StrBytes) -> bool {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::migration::Downgrade;
 use super::super::record::{Record, ResolvedRegex, TopicPartitions};
 use super::member::{LEAVE, Member};
 use super::timers::Timers;
@@ -52,6 +53,8 @@ pub(super) struct Soft {
     pub(super) regexes_scheduled: bool,
     /// Timers of members.
     pub(super) timers: Timers,
+    /// The classic group that the last decision makes of it.
+    pub(super) downgrade: Option<Downgrade>,
 }
 
 /// Where a group is (`ConsumerGroupState`).
@@ -87,6 +90,7 @@ impl ConsumerGroup {
                 new_topics_at: -1,
                 regexes_scheduled: false,
                 timers: Timers::default(),
+                downgrade: None,
             },
         }
     }
@@ -145,7 +149,7 @@ impl ConsumerGroup {
         known.map_or_else(|| Member::new(member.clone()), Member::clone)
     }
 
-    fn put(&mut self, member: Member) {
+    pub(super) fn put(&mut self, member: Member) {
         let old = self.members.get(&member.id).cloned();
         self.move_partition_epochs(old.as_ref(), &member);
         if let Some(instance) = &member.instance {

@@ -276,17 +276,14 @@ impl ConsumerGroup {
     ) -> Refreshed {
         let now_ms = turn.now.wall_ms;
         let expired = self.soft.refresh_at_ms <= now_ms || self.epoch < self.soft.refresh_epoch;
-        if !bump && !expired {
-            let subscriptions = Subscriptions::of(self.members.values(), &self.regexes);
-            return Refreshed {
-                epoch: self.epoch,
-                homogeneous: subscriptions.are_homogeneous(),
-            };
-        }
         let members = self.members_with(updated);
         let subscriptions = Subscriptions::of(members.into_values(), &self.regexes);
-        let hash = subscriptions.hash(turn.image);
         let homogeneous = subscriptions.are_homogeneous();
+        if !bump && !expired {
+            let epoch = self.epoch;
+            return Refreshed { epoch, homogeneous };
+        }
+        let hash = subscriptions.hash(turn.image);
         let mut epoch = self.epoch;
         if bump || hash != self.metadata_hash {
             epoch += 1;

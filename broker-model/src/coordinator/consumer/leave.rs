@@ -47,9 +47,18 @@ impl ConsumerGroup {
         Ok(answer)
     }
 
-    /// Throws members out, and raises the epoch: others get what they had.
+    /// Throws members out, and raises the epoch: others get what they had. If only members of the
+    /// classic protocol are left, the group may become theirs.
     pub(super) fn fence(&mut self, turn: &mut Turn<'_>, gone: &[StrBytes], why: MemberRemoved) {
         if gone.is_empty() {
+            return;
+        }
+        for id in gone {
+            self.note_removed(turn, id, why);
+        }
+        if self.may_downgrade_without(turn.config, gone)
+            && self.downgrade(turn, gone, None, true).is_ok()
+        {
             return;
         }
         for id in gone {
@@ -72,7 +81,6 @@ impl ConsumerGroup {
         turn.decision.records.push(record);
         for id in gone {
             Timers::cancel(turn, &self.id, id);
-            self.note_removed(turn, id, why);
         }
     }
 

@@ -6,12 +6,15 @@
 //! given it up.
 
 mod assignor;
+mod classic_members;
 mod describe;
+mod embedded;
 mod expressions;
 mod group;
 mod heartbeat;
 mod leave;
 mod member;
+mod migration;
 mod notes;
 mod reconcile;
 mod regex;
@@ -24,3 +27,4 @@ mod tests;
 
 pub(crate) use group::ConsumerGroup;
 pub(crate) use heartbeat::validate_heartbeat;
+pub(crate) use migration::check_upgrade;

@@ -41,9 +41,8 @@ impl Shard {
         let tombstones = match self.groups.get_mut(id) {
             Some(Group::Classic(group)) => return group.join(turn, caller, client_host, request),
             Some(Group::Consumer(group)) if !group.is_empty() => {
-                let error = ResponseError::InconsistentGroupProtocol;
-                let answer = refusal::of_join(StrBytes::default(), error);
-                return turn.decision.at_once.push((caller, answer));
+                group.classic_join(turn, caller, client_host, request);
+                return self.downgrade(turn, id);
             }
             Some(Group::Consumer(group)) => group.delete_records(),
             None => Vec::new(),
@@ -66,6 +65,9 @@ impl Shard {
     pub(crate) fn sync(&mut self, turn: &mut Turn<'_>, caller: Caller, request: &SyncGroupRequest) {
         match self.groups.get_mut(&request.group_id.0) {
             Some(Group::Classic(group)) if !group.is_empty() => group.sync(turn, caller, request),
+            Some(Group::Consumer(group)) if !group.is_empty() => {
+                group.classic_sync(turn, caller, request);
+            }
             _ => {
                 let answer = refusal::of_sync(ResponseError::UnknownMemberId);
                 turn.decision.at_once.push((caller, answer));
@@ -82,7 +84,8 @@ impl Shard {
     ) {
         match self.groups.get_mut(&request.group_id.0) {
             Some(Group::Classic(group)) => group.heartbeat(turn, caller, request),
-            _ => {
+            Some(Group::Consumer(group)) => group.classic_heartbeat(turn, caller, request),
+            None => {
                 let answer = refusal::of_heartbeat(ResponseError::UnknownMemberId);
                 turn.decision.at_once.push((caller, answer));
             }
@@ -98,15 +101,19 @@ impl Shard {
     ) {
         match self.groups.get_mut(&request.group_id.0) {
             Some(Group::Classic(group)) => group.leave(turn, caller, request),
-            _ => {
+            Some(Group::Consumer(group)) => {
+                group.classic_leave(turn, caller, request);
+                self.downgrade(turn, &request.group_id.0);
+            }
+            None => {
                 let answer = refusal::of_leave(request, ResponseError::UnknownMemberId);
                 turn.decision.at_once.push((caller, answer));
             }
         }
     }
 
-    /// ConsumerGroupHeartbeat. Joining makes the group if there is none; an empty classic group
-    /// becomes a consumer group.
+    /// ConsumerGroupHeartbeat. Joining makes the group if there is none; a classic group becomes a
+    /// consumer group.
     pub(crate) fn consumer_heartbeat(
         &mut self,
         turn: &mut Turn<'_>,
@@ -118,9 +125,13 @@ impl Shard {
         let joins = request.member_epoch == 0;
         let tombstones = match self.groups.get_mut(id) {
             Some(Group::Consumer(group)) => {
-                return group.heartbeat(turn, caller, client_host, request);
+                group.heartbeat(turn, caller, client_host, request);
+                return self.downgrade(turn, id);
             }
             Some(Group::Classic(group)) if joins && group.is_empty() => group.delete_records(),
+            Some(Group::Classic(group)) if joins => {
+                return Shard::upgrade(turn, group, (caller, client_host), request);
+            }
             None if joins => Vec::new(),
             Some(Group::Classic(_)) | None => {
                 let answer = refusal::of_consumer_heartbeat(ResponseError::GroupIdNotFound);

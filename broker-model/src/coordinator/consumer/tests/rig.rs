@@ -121,64 +121,103 @@ pub(super) fn matching(
     request.with_subscribed_topic_regex(Some(text(regex)))
 }
 
+/// Topics with so many partitions.
+pub(super) fn world(topics: &[(&str, i32)]) -> MetadataImage {
+    let mut image = MetadataImage::empty();
+    for &(topic, partitions) in topics {
+        add(&mut image, topic, partitions);
+    }
+    image
+}
+
+/// A topic, or more partitions for one.
+fn add(image: &mut MetadataImage, topic: &str, partitions: i32) {
+    let id = topic_id(topic);
+    let known = image.topic(id).map(|topic| topic.partitions.len());
+    if known.is_none() {
+        let name = text(topic);
+        learn(image, &MetadataRecord::Topic(TopicRecord { name, id }));
+    }
+    let known = i32::try_from(known.unwrap_or(0)).expect("a count");
+    for partition in known..partitions {
+        let partition = TopicIdPartition {
+            topic: id,
+            partition,
+        };
+        let record = PartitionRecord {
+            partition,
+            replicas: vec![NodeId(1)],
+            isr: vec![NodeId(1)],
+            removing: vec![],
+            adding: vec![],
+            leader: NodeId(1),
+            recovering: false,
+            leader_epoch: LeaderEpoch(0),
+            partition_epoch: PartitionEpoch(0),
+            directories: vec![],
+        };
+        learn(image, &MetadataRecord::Partition(record));
+    }
+}
+
+fn learn(image: &mut MetadataImage, record: &MetadataRecord) {
+    let next = Offset(image.offset().0 + 1);
+    image.replay(next, record, &mut MetadataDelta::default());
+}
+
+/// A group in a few lines.
+pub(super) fn show(group: &ConsumerGroup) -> String {
+    let mut lines = vec![format!(
+        "{} epoch {} target {}",
+        group.state_name(),
+        group.epoch,
+        group.target_epoch
+    )];
+    for member in group.members.values() {
+        let mut line = format!("{} epoch {} {:?}", member.id, member.epoch, member.state);
+        line += &format!(" [{}]", listed(&member.assigned));
+        if !member.pending_revocation.is_empty() {
+            line += &format!(" not [{}]", listed(&member.pending_revocation));
+        }
+        if let Some(target) = group.target.get(&member.id)
+            && target != &member.assigned
+        {
+            line += &format!(" wants [{}]", listed(target));
+        }
+        if member.is_classic() {
+            line += " classic";
+        }
+        lines.push(line);
+    }
+    lines.join("\n")
+}
+
 impl Rig {
     /// A group without records, and topics with so many partitions.
     pub(super) fn new(topics: &[(&str, i32)]) -> Self {
-        let mut rig = Rig {
+        Rig {
             group: ConsumerGroup::new(text("g")),
-            image: MetadataImage::empty(),
+            image: world(topics),
             config: BrokerConfig::default(),
             timers: BTreeMap::new(),
             log: Vec::new(),
             now_ms: 1_000_000,
             ids: IdSource::new(7),
             effects: Effects::new(),
-        };
-        for &(topic, partitions) in topics {
-            rig.create(topic, partitions);
         }
-        rig
     }
 
     /// A topic, or more partitions for one.
     pub(super) fn create(&mut self, topic: &str, partitions: i32) {
-        let id = topic_id(topic);
-        let known = self.image.topic(id).map(|topic| topic.partitions.len());
-        if known.is_none() {
-            let name = text(topic);
-            self.learn(&MetadataRecord::Topic(TopicRecord { name, id }));
-        }
-        let known = i32::try_from(known.unwrap_or(0)).expect("a count");
-        for partition in known..partitions {
-            self.learn(&MetadataRecord::Partition(PartitionRecord {
-                partition: TopicIdPartition {
-                    topic: id,
-                    partition,
-                },
-                replicas: vec![NodeId(1)],
-                isr: vec![NodeId(1)],
-                removing: vec![],
-                adding: vec![],
-                leader: NodeId(1),
-                recovering: false,
-                leader_epoch: LeaderEpoch(0),
-                partition_epoch: PartitionEpoch(0),
-                directories: vec![],
-            }));
-        }
+        add(&mut self.image, topic, partitions);
         self.turn(|group, turn| group.on_metadata(turn));
     }
 
     pub(super) fn delete(&mut self, topic: &str) {
         let id = topic_id(topic);
-        self.learn(&MetadataRecord::RemoveTopic(RemoveTopicRecord { id }));
+        let record = MetadataRecord::RemoveTopic(RemoveTopicRecord { id });
+        learn(&mut self.image, &record);
         self.turn(|group, turn| group.on_metadata(turn));
-    }
-
-    fn learn(&mut self, record: &MetadataRecord) {
-        let next = Offset(self.image.offset().0 + 1);
-        self.image
-            .replay(next, record, &mut MetadataDelta::default());
     }
 
     /// One decision, taken and written.
@@ -288,27 +327,7 @@ impl Rig {
 
     /// The group in a few lines.
     pub(super) fn show(&self) -> String {
-        let group = &self.group;
-        let mut lines = vec![format!(
-            "{} epoch {} target {}",
-            group.state_name(),
-            group.epoch,
-            group.target_epoch
-        )];
-        for member in group.members.values() {
-            let mut line = format!("{} epoch {} {:?}", member.id, member.epoch, member.state);
-            line += &format!(" [{}]", listed(&member.assigned));
-            if !member.pending_revocation.is_empty() {
-                line += &format!(" not [{}]", listed(&member.pending_revocation));
-            }
-            if let Some(target) = group.target.get(&member.id)
-                && target != &member.assigned
-            {
-                line += &format!(" wants [{}]", listed(target));
-            }
-            lines.push(line);
-        }
-        lines.join("\n")
+        show(&self.group)
     }
 
     /// Members with a running session timer.

@@ -27,6 +27,7 @@
 //! | `UnifiedLog`, `LeaderEpochFileCache`, `ProducerStateManager` | [`log`] |
 //! | `ReplicaManager`, `Partition`, `ReplicaFetcherThread`, `DelayedProduce`, `DelayedFetch` | [`replica`] |
 //! | `BrokerLifecycleManager`, `KafkaApis`, `ForwardingManager` | [`broker`] |
+//! | `CoordinatorRuntime`, `GroupCoordinatorShard`, `GroupMetadataManager`, `OffsetMetadataManager` | `coordinator` |
 //! | `KafkaProducer`, `KafkaConsumer`, `NetworkClient` | [`client`] |
 //!
 //! The version followed is Apache Kafka 4.2.
@@ -37,6 +38,7 @@ pub mod client;
 pub mod config;
 pub mod context;
 pub mod controller;
+mod coordinator;
 pub mod effect;
 pub mod ids;
 pub mod input;

@@ -4,11 +4,18 @@
 //! point in the order of effects where it happens. Notes carry facts, never opinions: a note says
 //! which replicas a leader counted, not that the count was right. Nothing in the model reads them.
 
+mod classic;
+mod consumer;
+mod coordinator;
+
 use bytes::Bytes;
 
+pub use self::classic::{ClassicGroupChange, ClassicGroupState, MemberRemoved};
+pub use self::consumer::{ConsumerGroupChange, ConsumerMemberState};
+pub use self::coordinator::{CoordinatorChange, OffsetsChange};
 use crate::types::{
     BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId,
-    ResponseError, Sequence, TopicIdPartition, Uuid,
+    ResponseError, Sequence, StrBytes, TopicIdPartition, Uuid,
 };
 
 /// A transition of a node.
@@ -461,6 +468,38 @@ pub enum Note {
         epoch: BrokerEpoch,
         /// What it said.
         fenced: bool,
+    },
+
+    // ---- The group coordinator (GC, GRP) ----
+    /// A partition of `__consumer_offsets` was taken over, written or given up.
+    Coordinator {
+        /// Which partition.
+        partition: TopicIdPartition,
+        /// The leader epoch in which the broker coordinates.
+        leader_epoch: LeaderEpoch,
+        /// What happened.
+        change: CoordinatorChange,
+    },
+    /// Offsets of a group are to change.
+    Offsets {
+        /// Which group.
+        group: StrBytes,
+        /// How.
+        change: OffsetsChange,
+    },
+    /// A group of the classic protocol changed.
+    ClassicGroup {
+        /// Which.
+        group: StrBytes,
+        /// How.
+        change: ClassicGroupChange,
+    },
+    /// A group of the consumer protocol changed.
+    ConsumerGroup {
+        /// Which.
+        group: StrBytes,
+        /// How.
+        change: ConsumerGroupChange,
     },
 }
 

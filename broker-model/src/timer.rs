@@ -51,6 +51,10 @@ pub enum Timer {
     ControllerOperations,
     /// A forwarded request is sent again.
     Forwarding,
+    /// The group coordinator's next deadline: of a member, a rebalance, a write, a cleanup.
+    Coordinator,
+    /// The group coordinator reads the logs of partitions that it was given.
+    CoordinatorLoad,
     /// A stopping broker that the controller never let go stops all the same.
     ShutdownTimeout,
     /// A client refreshes or asks again for metadata.
@@ -83,4 +87,6 @@ pub enum Channel {
     Broker(NodeId),
     /// A client's connection to the n-th bootstrap server.
     Bootstrap(u8),
+    /// A consumer's connection to its group's coordinator, apart from that for fetches.
+    Coordinator(NodeId),
 }

@@ -32,7 +32,7 @@ pub(crate) struct ForwardingManager {
     channel: ControllerChannel,
     waiting: BTreeMap<u64, Waiting>,
     next_token: u64,
-    /// Topics that are being created because a Metadata request named them.
+    /// Topics that are being created because a request named or needs them.
     auto_creating: BTreeSet<TopicName>,
 }
 
@@ -112,25 +112,20 @@ impl ForwardingManager {
         self.send(cx, Waiting::Client(Box::new(forwarded)), envelope);
     }
 
-    /// Asks the controller to create topics that a Metadata request named. Returns at once; those
+    /// Asks the controller to create topics that a request named or needs. Returns at once; those
     /// that are being created already are not asked for again.
     pub(crate) fn auto_create(
         &mut self,
         cx: &mut Context<'_>,
         header: &RequestHeader,
-        names: Vec<TopicName>,
-        (partitions, replication_factor): (i32, i16),
+        wanted: Vec<CreatableTopic>,
     ) {
         let mut topics = Vec::new();
         let mut creatable = Vec::new();
-        for name in names {
-            if self.auto_creating.insert(name.clone()) {
-                let topic = CreatableTopic::default()
-                    .with_name(name.clone())
-                    .with_num_partitions(partitions)
-                    .with_replication_factor(replication_factor);
+        for topic in wanted {
+            if self.auto_creating.insert(topic.name.clone()) {
+                topics.push(topic.name.clone());
                 creatable.push(topic);
-                topics.push(name);
             }
         }
         if topics.is_empty() {
@@ -368,7 +363,11 @@ mod tests {
         let mut forwarding = ForwardingManager::new(NodeId(1));
         rig.on(|cx| forwarding.set_controller(cx, controller()));
         for _ in 0..2 {
-            rig.on(|cx| forwarding.auto_create(cx, &header(), vec![orders()], (1, 1)));
+            let topic = CreatableTopic::default()
+                .with_name(orders())
+                .with_num_partitions(1)
+                .with_replication_factor(1);
+            rig.on(|cx| forwarding.auto_create(cx, &header(), vec![topic]));
         }
         assert_eq!(forwarding.waiting.len(), 1);
         rig.on(|cx| forwarding.on_completion(cx, envelope(-1, None)));

@@ -20,11 +20,14 @@ mod rig;
 
 use std::collections::BTreeMap;
 
-use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest, RequestKind, ResponseKind};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, FindCoordinatorRequest, MetadataRequest, RequestKind, ResponseKind,
+};
 
 use crate::client::network::Completion;
 use crate::config::BrokerConfig;
 use crate::context::Context;
+use crate::coordinator::{GroupCoordinator, World};
 use crate::effect::DiskRead;
 use crate::input::{DiskResult, RequestHeader};
 use crate::metadata::MetadataImage;
@@ -39,7 +42,7 @@ use crate::wire::versions::{self, FinalizedFeatures, SUPPORTED_FEATURES};
 
 use apis::describe_configs::Asked;
 use apis::metadata::Setting;
-use apis::{coordinators, describe_cluster, describe_topic_partitions};
+use apis::{auto_create, coordinators, describe_cluster, describe_topic_partitions};
 use forwarding::ForwardingManager;
 use lifecycle::{BrokerLifecycle, Change, Identity};
 use metadata_loader::MetadataLoader;
@@ -59,6 +62,7 @@ pub struct Broker {
     replicas: ReplicaManager,
     forwarding: ForwardingManager,
     producer_ids: ProducerIds,
+    coordinator: GroupCoordinator,
     /// Requests that came before the broker was up, oldest first.
     early: Vec<(ConnectionId, RequestHeader, RequestKind)>,
     /// The replicas write everything down, and nobody is answered any more.
@@ -89,6 +93,7 @@ impl Broker {
             replicas,
             forwarding: ForwardingManager::new(node.id),
             producer_ids: ProducerIds::new(node.id),
+            coordinator: GroupCoordinator::new(node.id),
             early: Vec::new(),
             stopping: false,
             config,
@@ -156,6 +161,12 @@ impl Broker {
         if self.metadata.is_due() && !self.stopping {
             let delta = self.metadata.load(cx);
             self.replicas.apply(cx, self.metadata.image(), &delta);
+            let (coordinator, mut world) = self.coordinator();
+            coordinator.on_metadata(cx, &mut world, &delta);
+        }
+        if !self.stopping {
+            let (coordinator, mut world) = self.coordinator();
+            coordinator.finish(cx, &mut world);
         }
     }
 
@@ -186,7 +197,10 @@ impl Broker {
                 self.replicas
                     .on_completion(cx, self.metadata.image(), completion);
             }
-            channel @ (Channel::Raft(_) | Channel::Broker(_) | Channel::Bootstrap(_)) => {
+            channel @ (Channel::Raft(_)
+            | Channel::Broker(_)
+            | Channel::Bootstrap(_)
+            | Channel::Coordinator(_)) => {
                 unreachable!("{channel:?} is not the broker's")
             }
         }
@@ -200,6 +214,11 @@ impl Broker {
             Timer::Forwarding => self.forwarding.on_timer(cx),
             Timer::ProducerIds => self.producer_ids.on_timer(cx),
             Timer::ShutdownTimeout => self.stop(cx),
+            Timer::Coordinator | Timer::CoordinatorLoad if self.stopping => {}
+            timer @ (Timer::Coordinator | Timer::CoordinatorLoad) => {
+                let (coordinator, mut world) = self.coordinator();
+                coordinator.on_timer(cx, &mut world, timer);
+            }
             replica => self.replicas.on_timer(cx, self.metadata.image(), replica),
         }
     }
@@ -214,6 +233,7 @@ impl Broker {
         self.early.retain(|(early, _, _)| *early != conn);
         self.forwarding.on_closed(conn);
         self.replicas.on_closed(conn);
+        self.coordinator.on_closed(conn);
     }
 
     /// Somebody asked the broker to stop: once the controller has moved its leaderships away, or
@@ -236,6 +256,8 @@ impl Broker {
         }
         cx.effects.disarm(Timer::ShutdownTimeout);
         self.lifecycle.begin_shutdown(cx);
+        let (coordinator, mut world) = self.coordinator();
+        coordinator.shutdown(cx, &mut world);
         self.replicas.shutdown(cx);
         self.stopping = true;
     }
@@ -310,9 +332,11 @@ impl Broker {
                 };
                 ResponseKind::DescribeConfigs(asked.answer(&request))
             }
-            RequestKind::FindCoordinator(request) => ResponseKind::FindCoordinator(
-                coordinators::find_coordinator(header.version, &request),
-            ),
+            RequestKind::FindCoordinator(request) => self.find_coordinator(cx, header, &request),
+            request if is_about_groups(&request) => {
+                let (coordinator, mut world) = self.coordinator();
+                return coordinator.on_request(cx, &mut world, (conn, header), request);
+            }
             RequestKind::InitProducerId(request) => {
                 let outcome = match coordinators::refuse_init_producer_id(&request) {
                     Some(error) => Err(error),
@@ -349,13 +373,40 @@ impl Broker {
         let (answer, missing) =
             apis::metadata::metadata(self.metadata.image(), &setting, header.version, request);
         if !missing.is_empty() {
-            let shape = (
-                self.config.num_partitions,
-                self.config.default_replication_factor,
-            );
-            self.forwarding.auto_create(cx, header, missing, shape);
+            let topics = missing.into_iter();
+            let topics = topics.map(|name| auto_create::creatable(&self.config, name));
+            self.forwarding.auto_create(cx, header, topics.collect());
         }
         ResponseKind::Metadata(answer)
+    }
+
+    fn find_coordinator(
+        &mut self,
+        cx: &mut Context<'_>,
+        header: &RequestHeader,
+        request: &FindCoordinatorRequest,
+    ) -> ResponseKind {
+        let (answer, is_missing) = coordinators::find_coordinator(
+            self.metadata.image(),
+            self.config.offsets_topic_num_partitions,
+            header.version,
+            request,
+        );
+        if is_missing {
+            let topic = auto_create::offsets_topic(&self.config);
+            self.forwarding.auto_create(cx, header, vec![topic]);
+        }
+        ResponseKind::FindCoordinator(answer)
+    }
+
+    /// The group coordinator, and the rest of the broker as it sees it.
+    fn coordinator(&mut self) -> (&mut GroupCoordinator, World<'_>) {
+        let world = World {
+            image: self.metadata.image(),
+            config: &self.config,
+            replicas: &mut self.replicas,
+        };
+        (&mut self.coordinator, world)
     }
 
     /// Any unfenced broker: whom clients take for the controller
@@ -374,6 +425,25 @@ impl Broker {
             .nth(chosen)
             .expect("below the count")
     }
+}
+
+/// Whether the group coordinator answers the request.
+fn is_about_groups(request: &RequestKind) -> bool {
+    matches!(
+        request,
+        RequestKind::OffsetCommit(_)
+            | RequestKind::OffsetFetch(_)
+            | RequestKind::OffsetDelete(_)
+            | RequestKind::JoinGroup(_)
+            | RequestKind::SyncGroup(_)
+            | RequestKind::Heartbeat(_)
+            | RequestKind::LeaveGroup(_)
+            | RequestKind::DescribeGroups(_)
+            | RequestKind::ListGroups(_)
+            | RequestKind::DeleteGroups(_)
+            | RequestKind::ConsumerGroupHeartbeat(_)
+            | RequestKind::ConsumerGroupDescribe(_)
+    )
 }
 
 /// What the cluster has agreed on, as an image tells it.

@@ -117,6 +117,15 @@ impl Admin {
             | Command::Seek { .. }
             | Command::Poll { .. }
             | Command::EndOffsets { .. }
+            | Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Commit { .. }
+            | Command::Committed { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::CallbackDone { .. }
+            | Command::EnforceRebalance
+            | Command::Wakeup
             | Command::Shutdown
             | Command::MoveLeader { .. } => {}
         }
@@ -228,7 +237,12 @@ fn is_worth_another_try(error: ClientError) -> bool {
         ClientError::BufferExhausted
         | ClientError::RecordTooLarge
         | ClientError::Closed
-        | ClientError::UnsupportedVersion => false,
+        | ClientError::UnsupportedVersion
+        | ClientError::NoGroup
+        | ClientError::NotMember
+        | ClientError::Rebalancing
+        | ClientError::NoOffset
+        | ClientError::Wakeup => false,
     }
 }
 

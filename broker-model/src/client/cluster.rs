@@ -176,6 +176,35 @@ impl Cluster {
         );
     }
 
+    /// Sends a request to a group's coordinator, on the connection for that.
+    pub(super) fn send_to_coordinator(
+        &mut self,
+        now: Now,
+        (node, endpoint): (NodeId, &Endpoint),
+        request: (u64, RequestKind),
+        timeout_ms: u64,
+        effects: &mut Effects,
+    ) {
+        let channel = Channel::Coordinator(node);
+        self.network
+            .send(now, channel, endpoint, request, timeout_ms, effects);
+    }
+
+    /// Drops the connection to a coordinator. What was asked there ends with the returned
+    /// completions.
+    pub(super) fn drop_coordinator(
+        &mut self,
+        node: NodeId,
+        effects: &mut Effects,
+    ) -> Vec<Completion> {
+        let events = self.network.close(Channel::Coordinator(node), effects);
+        let completions = events.into_iter().filter_map(|event| match event {
+            NetworkEvent::Completed(completion) => Some(completion),
+            NetworkEvent::Ready(_) | NetworkEvent::Disconnected(_) => None,
+        });
+        completions.collect()
+    }
+
     /// Sends a request that any broker can answer, to the least loaded one
     /// (`leastLoadedNode`). False if none may be asked now.
     pub(super) fn send_to_any(
@@ -215,7 +244,15 @@ impl Cluster {
                 | Purpose::Fetch
                 | Purpose::ListOffsets
                 | Purpose::EpochEnds
-                | Purpose::CreateTopic => happened.push(Happened::Completed(completion)),
+                | Purpose::CreateTopic
+                | Purpose::FindCoordinator
+                | Purpose::JoinGroup
+                | Purpose::SyncGroup
+                | Purpose::Heartbeat
+                | Purpose::LeaveGroup
+                | Purpose::GroupHeartbeat
+                | Purpose::OffsetCommit
+                | Purpose::OffsetFetch => happened.push(Happened::Completed(completion)),
             },
             NetworkEvent::Ready(_) => happened.push(Happened::ConnectionChanged),
             NetworkEvent::Disconnected(_) => {

@@ -1,9 +1,15 @@
 //! What a workload asks of a client, and what the client tells it.
 //!
-//! Every command carries an `op` of the caller's choice, and every command but
-//! [`Command::Assign`] and [`Command::Seek`] is answered by exactly one event with that `op`.
+//! A command with an `op` of the caller's choice is answered by exactly one event with that `op`;
+//! the others are not answered.
+
+mod group;
 
 use bytes::Bytes;
+
+pub use self::group::{
+    CallbackId, CommitName, GroupMember, OffsetAndMetadata, RebalanceCallback, Subscription,
+};
 
 use crate::types::{
     LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, ResponseError, Sequence, StrBytes,
@@ -42,7 +48,8 @@ pub enum Command {
         /// Where to.
         to: StartFrom,
     },
-    /// Consumer: fetched records, or none after the timeout. Answered by [`Event::Polled`].
+    /// Consumer: fetched records, or none after the timeout. Answered by [`Event::Polled`], or by
+    /// [`Event::PollFailed`] where Kafka throws.
     Poll {
         /// The call.
         op: OpId,
@@ -56,6 +63,54 @@ pub enum Command {
         /// Which partitions.
         partitions: Vec<TopicPartition>,
     },
+    /// Consumer: be a member of `group.id` that consumes these topics (`KafkaConsumer.subscribe`).
+    /// Nothing is sent before the next poll.
+    Subscribe {
+        /// The whole new subscription.
+        to: Subscription,
+    },
+    /// Consumer: give up the subscription or assignment and leave the group. Answered by
+    /// [`Event::Done`].
+    Unsubscribe {
+        /// The call.
+        op: OpId,
+    },
+    /// Consumer: `commitSync` or `commitAsync`. Answered by [`Event::Committed`].
+    Commit {
+        /// The call.
+        op: OpId,
+        /// What is committed; `None`: the positions.
+        offsets: Option<Vec<(TopicPartition, OffsetAndMetadata)>>,
+        /// Whether it is repeated up to `default.api.timeout.ms` (`commitSync`).
+        sync: bool,
+    },
+    /// Consumer: what the group has committed (`KafkaConsumer.committed`). Answered by
+    /// [`Event::CommittedOffsets`].
+    Committed {
+        /// The call.
+        op: OpId,
+        /// Which partitions.
+        partitions: Vec<TopicPartition>,
+    },
+    /// Consumer: return no records of these assigned partitions until they are resumed.
+    Pause {
+        /// Which partitions.
+        partitions: Vec<TopicPartition>,
+    },
+    /// Consumer: take that back.
+    Resume {
+        /// Which partitions.
+        partitions: Vec<TopicPartition>,
+    },
+    /// Consumer: the application's rebalance listener returned, as [`Event::Rebalance`] asked.
+    CallbackDone {
+        /// Which call of it.
+        callback: CallbackId,
+    },
+    /// Consumer: rejoin the group with the next poll (`enforceRebalance`; classic protocol only).
+    EnforceRebalance,
+    /// Consumer: end the call that waits, or the next one, with [`ClientError::Wakeup`].
+    Wakeup,
     /// Admin: create a topic. Answered by [`Event::Done`].
     CreateTopic {
         /// The call.
@@ -98,6 +153,8 @@ pub enum StartFrom {
     At(Offset),
     /// Where `auto.offset.reset` says.
     Reset,
+    /// Where the group's committed offset says, and without one where `auto.offset.reset` says.
+    Committed,
 }
 
 /// What a client tells its application.
@@ -116,6 +173,52 @@ pub enum Event {
         op: OpId,
         /// One entry a partition whose position moved or that returned records.
         parts: Vec<PolledPartition>,
+    },
+    /// A poll ended with an exception.
+    PollFailed {
+        /// The call.
+        op: OpId,
+        /// Why.
+        error: ClientError,
+    },
+    /// The rebalance listener is called. No call of the application ends before it answered with
+    /// [`Command::CallbackDone`].
+    Rebalance {
+        /// Names this call of the listener.
+        callback: CallbackId,
+        /// Which method.
+        what: RebalanceCallback,
+        /// Its argument, sorted.
+        partitions: Vec<TopicPartition>,
+        /// As whom.
+        member: GroupMember,
+    },
+    /// A commit begins: what it will try to write.
+    Committing {
+        /// Which commit.
+        commit: CommitName,
+        /// Sorted by partition.
+        offsets: Vec<(TopicPartition, OffsetAndMetadata)>,
+    },
+    /// A commit ended.
+    Committed {
+        /// Which commit.
+        commit: CommitName,
+        /// As whom the last attempt was made.
+        member: GroupMember,
+        /// How it ended: well only if every partition was committed.
+        result: Result<(), ClientError>,
+        /// The wire attempts that were made.
+        attempts: u32,
+        /// Whether every attempt provably had no effect.
+        definite: bool,
+    },
+    /// `Committed` ended.
+    CommittedOffsets {
+        /// The call.
+        op: OpId,
+        /// The committed offset of each partition that was asked about, or why not.
+        result: Result<Vec<(TopicPartition, Option<OffsetAndMetadata>)>, ClientError>,
     },
     /// `EndOffsets` ended.
     Offsets {
@@ -155,6 +258,8 @@ pub enum ResetReason {
     OutOfRange,
     /// The log was cut below the position (KIP-320).
     Truncated,
+    /// The group's committed offset was looked up.
+    Committed,
 }
 
 /// How a send ended, with what invariants.md §0.2 needs to classify it.
@@ -208,6 +313,16 @@ pub enum ClientError {
     Closed,
     /// No broker speaks a version of the request that the client does.
     UnsupportedVersion,
+    /// The consumer has no `group.id` (`InvalidGroupIdException`).
+    NoGroup,
+    /// The consumer is not a member of its group any more (`CommitFailedException`). Never sent.
+    NotMember,
+    /// The consumer takes part in a rebalance (`RebalanceInProgressException`). Never sent.
+    Rebalancing,
+    /// Nothing is committed and `auto.offset.reset` is `none` (`NoOffsetForPartitionException`).
+    NoOffset,
+    /// The application asked for it (`WakeupException`).
+    Wakeup,
 }
 
 /// What a poll returned for one partition.

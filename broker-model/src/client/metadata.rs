@@ -5,7 +5,7 @@
 //! `equivalentResponseCount`), and leaders that Produce and Fetch answers name are taken over at
 //! once (KIP-951). Does not send anything; `cluster` does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
@@ -26,8 +26,12 @@ pub(super) struct Metadata {
     brokers: BTreeMap<NodeId, Endpoint>,
     /// What the application uses: asked for at every refresh.
     wanted: BTreeMap<StrBytes, Wanted>,
+    /// Topics that are to be used, whose names are not known.
+    wanted_ids: BTreeSet<Uuid>,
     topics: BTreeMap<Uuid, Topic>,
     refresh: Refresh,
+    /// How many answers were taken in (`updateVersion`).
+    version: u64,
 }
 
 /// When to refresh, in milliseconds.
@@ -100,6 +104,7 @@ impl Metadata {
             config,
             brokers: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            wanted_ids: BTreeSet::new(),
             topics: BTreeMap::new(),
             refresh: Refresh {
                 needed: true,
@@ -109,7 +114,18 @@ impl Metadata {
                 failures: 0,
                 equivalent: 0,
             },
+            version: 0,
         }
+    }
+
+    /// Grows with every answer.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether a refresh was asked for, or is due (`updateRequested`).
+    pub(super) fn is_update_due(&self, now: Now) -> bool {
+        self.refresh.needed || self.due_ms(now) <= now.mono_ms
     }
 
     /// Adds a topic to what is asked for; asks at once if it is new
@@ -123,6 +139,19 @@ impl Metadata {
         self.refresh.needed_again = true;
         self.refresh.allowed_ms = 0;
         self.refresh.equivalent = 0;
+    }
+
+    /// The same, by the topic's id.
+    pub(super) fn want_id(&mut self, id: Uuid) {
+        if self.topics.contains_key(&id) {
+            return;
+        }
+        if self.wanted_ids.insert(id) {
+            self.refresh.needed_again = true;
+            self.refresh.allowed_ms = 0;
+            self.refresh.equivalent = 0;
+        }
+        self.refresh.needed = true;
     }
 
     /// Asks for a refresh, no sooner than the back-off allows.
@@ -244,8 +273,14 @@ impl Metadata {
             .wanted
             .keys()
             .map(|name| MetadataRequestTopic::default().with_name(Some(TopicName(name.clone()))));
+        let by_id = self.wanted_ids.iter();
+        let by_id = by_id.map(|&id| {
+            MetadataRequestTopic::default()
+                .with_topic_id(id)
+                .with_name(None)
+        });
         MetadataRequest::default()
-            .with_topics(Some(topics.collect()))
+            .with_topics(Some(topics.chain(by_id).collect()))
             .with_allow_auto_topic_creation(self.config.allow_auto_topic_creation)
     }
 
@@ -260,6 +295,7 @@ impl Metadata {
 
     /// The request was answered (`update`).
     pub(super) fn on_response(&mut self, now: Now, response: MetadataResponse, ids: &mut IdSource) {
+        self.version += 1;
         let expired = self
             .refresh
             .succeeded_ms
@@ -294,6 +330,9 @@ impl Metadata {
         let Some(TopicName(name)) = topic.name else {
             return;
         };
+        if topic.error_code == 0 && self.wanted_ids.remove(&topic.topic_id) {
+            self.wanted.entry(name.clone()).or_default();
+        }
         let Some(wanted) = self.wanted.get_mut(&name) else {
             return;
         };

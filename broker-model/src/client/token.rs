@@ -17,10 +17,26 @@ pub(super) enum Purpose {
     EpochEnds,
     /// The admin client creates a topic.
     CreateTopic,
+    /// The consumer looks for its group's coordinator.
+    FindCoordinator,
+    /// The member joins its group.
+    JoinGroup,
+    /// The member asks for its assignment.
+    SyncGroup,
+    /// The member shows that it lives.
+    Heartbeat,
+    /// The member leaves its group.
+    LeaveGroup,
+    /// The member shows that it lives, joins or leaves (KIP-848).
+    GroupHeartbeat,
+    /// The consumer commits offsets.
+    OffsetCommit,
+    /// The consumer asks what is committed.
+    OffsetFetch,
 }
 
 impl Purpose {
-    const ALL: [Purpose; 7] = [
+    const ALL: [Purpose; 15] = [
         Purpose::Metadata,
         Purpose::InitProducerId,
         Purpose::Produce,
@@ -28,6 +44,14 @@ impl Purpose {
         Purpose::ListOffsets,
         Purpose::EpochEnds,
         Purpose::CreateTopic,
+        Purpose::FindCoordinator,
+        Purpose::JoinGroup,
+        Purpose::SyncGroup,
+        Purpose::Heartbeat,
+        Purpose::LeaveGroup,
+        Purpose::GroupHeartbeat,
+        Purpose::OffsetCommit,
+        Purpose::OffsetFetch,
     ];
 
     /// The token of that part's `n`-th request.
@@ -37,12 +61,12 @@ impl Purpose {
 
     /// The part that made the token, and its `n`.
     pub(super) fn of(token: u64) -> (Purpose, u64) {
-        let slot = usize::try_from(token % SLOTS).expect("a remainder below 8 fits");
+        let slot = usize::try_from(token % SLOTS).expect("a remainder below 16 fits");
         (Purpose::ALL[slot], token / SLOTS)
     }
 }
 
-const SLOTS: u64 = 8;
+const SLOTS: u64 = 16;
 
 #[cfg(test)]
 mod tests {

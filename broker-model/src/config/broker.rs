@@ -200,6 +200,17 @@ properties! {
         /// How many members a group has at most (KIP-848).
         group_consumer_max_size: usize =
             "group.consumer.max.size", Int, Some("2147483647"), AtLeast(1);
+        /// The assignors of the coordinator, the default one first (KIP-848).
+        group_consumer_assignors: Vec<String> =
+            "group.consumer.assignors", List, Some("uniform,range"),
+            NonEmptyListOf(&["uniform", "range"]);
+        /// Whether groups may change between the protocols.
+        group_consumer_migration_policy: String =
+            "group.consumer.migration.policy", String, Some("bidirectional"),
+            OneOfAnyCase(&["disabled", "upgrade", "downgrade", "bidirectional"]);
+        /// How often the topics that regular expressions match are looked for, in ms.
+        group_consumer_regex_refresh_interval_ms: i64 =
+            "group.consumer.regex.refresh.interval.ms", Int, Some("600000"), AtLeast(10_000);
     }
     known {
         /// The node's number before KRaft.
@@ -390,11 +401,6 @@ properties! {
         "group.consumer.min.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1);
         /// The longest heartbeat interval a group can be given, in ms (KIP-848).
         "group.consumer.max.heartbeat.interval.ms", Int, Some("15000"), AtLeast(1);
-        /// The assignors of the coordinator, the default one first (KIP-848).
-        "group.consumer.assignors", List, Some("uniform,range"), Any;
-        /// Whether groups may change between the protocols.
-        "group.consumer.migration.policy", String, Some("bidirectional"),
-            OneOfAnyCase(&["disabled", "upgrade", "downgrade", "bidirectional"]);
     }
 }
 

@@ -133,6 +133,8 @@ impl Parts {
             | Timer::ProducerExpiration
             | Timer::ProducerIds
             | Timer::Forwarding
+            | Timer::Coordinator
+            | Timer::CoordinatorLoad
             | Timer::ShutdownTimeout => {
                 if let Some(broker) = &mut self.broker {
                     broker.on_timer(cx, timer);

@@ -15,6 +15,7 @@
 mod alter_partition;
 mod checkpoints;
 mod cluster;
+mod coordinators;
 mod delete_records;
 mod describe_producers;
 mod fetch;
@@ -34,5 +35,6 @@ mod storage;
 mod stories;
 mod view;
 
+pub(crate) use coordinators::WholeLog;
 pub use manager::{ReplicaConfig, ReplicaManager};
 pub use view::PartitionView;

@@ -10,6 +10,7 @@ mod api;
 pub mod batch;
 pub mod brief;
 pub mod build;
+pub(crate) mod consumer_protocol;
 pub mod frame;
 mod guard;
 mod patch;

@@ -1,6 +1,8 @@
 //! A small world for whole clusters: a queue of events, a network that carries frames, disks of
 //! bytes. Nothing fails unless a test says so.
 
+mod hand;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use broker_model::client::command::{Command, Event};
@@ -47,6 +49,7 @@ struct Process {
 enum Machine {
     Node(Box<Node>),
     Client(Box<Client>),
+    Hand(hand::Hand),
 }
 
 /// A connection; both ends know it by their own id.
@@ -187,7 +190,7 @@ impl World {
     pub(crate) fn node(&self, id: Actor) -> Option<&Node> {
         match self.processes.get(&id)?.machine.as_ref()? {
             Machine::Node(node) => Some(node),
-            Machine::Client(_) => None,
+            Machine::Client(_) | Machine::Hand(_) => None,
         }
     }
 
@@ -257,6 +260,7 @@ impl World {
         match &mut process.machine {
             Some(Machine::Node(node)) => node.step(now, input, &process.disk, &mut effects),
             Some(Machine::Client(client)) => client.step(now, input, &mut effects),
+            Some(Machine::Hand(hand)) => hand.on(input),
             None => {}
         }
         for effect in effects.drain() {
@@ -480,7 +484,12 @@ impl Process {
 
 /// A combined node, one of the voters 1 to 3.
 pub(crate) fn combined(id: i32) -> NodeConfig {
-    let voters = (1..=3).map(|id| Voter {
+    combined_of(id, 3)
+}
+
+/// A combined node, one of so many voters.
+pub(crate) fn combined_of(id: i32, count: i32) -> NodeConfig {
+    let voters = (1..=count).map(|id| Voter {
         id: NodeId(id),
         endpoint: endpoint(id, 10_092),
     });

@@ -31,7 +31,7 @@ kinds! {
     BecameLeader, BecameFollower, ReplicaStopped, Append, Truncate, EpochAssigned, EpochsCut,
     HighWatermark, FollowerFetched, LeaderIsr, IsrProposed, ProduceAnswered, FetchServed,
     LatestServed, DuplicateAnswered, SequenceRefused, ProducerState, ProducersExpired, LogStart,
-    BrokerRegistered, BrokerFenced,
+    BrokerRegistered, BrokerFenced, ClassicGroup, ConsumerGroup, Coordinator, Offsets,
     Declared, Invoked, Succeeded, Failed, Unknown, ClientEvent, Nemesis, Dump,
     Started, Stopped, DiskAfterPowerLoss, FaultBegan, FaultEnded, PhaseBegan, FaultEffective,
     HarnessBroken,
@@ -85,6 +85,7 @@ fn of_note(note: &Note) -> Kind {
         Truncate, EpochAssigned, EpochsCut, HighWatermark, FollowerFetched, LeaderIsr, IsrProposed,
         ProduceAnswered, FetchServed, LatestServed, DuplicateAnswered, SequenceRefused,
         ProducerState,
-        ProducersExpired, LogStart, BrokerRegistered, BrokerFenced,
+        ProducersExpired, LogStart, BrokerRegistered, BrokerFenced, ClassicGroup, ConsumerGroup,
+        Coordinator, Offsets,
     }
 }

@@ -250,6 +250,16 @@ impl Er {
     pub const CLOSED: i16 = -101;
     /// The client died first.
     pub const DIED: i16 = -102;
+    /// The application woke the consumer up.
+    pub const WAKEUP: i16 = -103;
+    /// Nothing is committed and `auto.offset.reset` is `none`.
+    pub const NO_OFFSET: i16 = -104;
+    /// The consumer is not a member of its group any more.
+    pub const NOT_MEMBER: i16 = -105;
+    /// The consumer takes part in a rebalance (REBALANCE_IN_PROGRESS).
+    pub const REBALANCING: i16 = 27;
+    /// The consumer has no group (INVALID_GROUP_ID).
+    pub const NO_GROUP: i16 = 24;
 
     /// An error of a client, after that many wire attempts.
     #[must_use]
@@ -262,6 +272,11 @@ impl Er {
             ClientError::RecordTooLarge => Self::TOO_LARGE,
             ClientError::Closed => Self::CLOSED,
             ClientError::UnsupportedVersion => Self::UNSUPPORTED,
+            ClientError::NoGroup => Self::NO_GROUP,
+            ClientError::NotMember => Self::NOT_MEMBER,
+            ClientError::Rebalancing => Self::REBALANCING,
+            ClientError::NoOffset => Self::NO_OFFSET,
+            ClientError::Wakeup => Self::WAKEUP,
         };
         Self { c, att }
     }

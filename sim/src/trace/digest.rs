@@ -352,6 +352,8 @@ pub fn timer_code(timer: Timer) -> u64 {
         Timer::ProducerSender => (24, 0),
         Timer::ConsumerFetch => (25, 0),
         Timer::Admin => (26, 0),
+        Timer::Coordinator => (27, 0),
+        Timer::CoordinatorLoad => (28, 0),
     };
     kind << 48 | detail
 }
@@ -366,6 +368,7 @@ fn channel_code(channel: Channel) -> u64 {
         Channel::ProducerIds => (5, 0),
         Channel::Broker(node) => (6, u64::from(node.0.cast_unsigned())),
         Channel::Bootstrap(index) => (7, u64::from(index)),
+        Channel::Coordinator(node) => (8, u64::from(node.0.cast_unsigned())),
     };
     kind << 32 | detail
 }

@@ -7,6 +7,7 @@ use broker_model::effect::{File, Write};
 use broker_model::note::Note;
 use broker_model::types::{TopicIdPartition, Uuid};
 
+mod groups;
 mod notes;
 
 /// The names of topics, as far as the run has told them.
@@ -79,6 +80,22 @@ impl Names {
             Command::Seek { partition, to } => format!("seek {partition} {to:?}"),
             Command::Poll { op, timeout_ms } => format!("poll #{} {timeout_ms} ms", op.0),
             Command::EndOffsets { op, .. } => format!("end-offsets #{}", op.0),
+            Command::Subscribe { to } => format!("subscribe {to:?}"),
+            Command::Unsubscribe { op } => format!("unsubscribe #{}", op.0),
+            Command::Commit { op, offsets, sync } => {
+                let how = if *sync { "sync" } else { "async" };
+                let what = offsets.as_ref().map_or_else(
+                    || "positions".to_owned(),
+                    |some| format!("{} offsets", some.len()),
+                );
+                format!("commit #{} {how} {what}", op.0)
+            }
+            Command::Committed { op, .. } => format!("committed #{}", op.0),
+            Command::Pause { partitions } => format!("pause {} partitions", partitions.len()),
+            Command::Resume { partitions } => format!("resume {} partitions", partitions.len()),
+            Command::CallbackDone { callback } => format!("callback {} done", callback.0),
+            Command::EnforceRebalance => "enforce-rebalance".to_owned(),
+            Command::Wakeup => "wakeup".to_owned(),
             Command::CreateTopic {
                 op,
                 name,

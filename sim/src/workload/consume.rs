@@ -197,7 +197,15 @@ impl App for Consume {
                     recorder,
                 );
             }
-            Event::Sent { .. } | Event::Offsets { .. } | Event::Done { .. } => {}
+            // This application is in no group.
+            Event::PollFailed { .. }
+            | Event::Rebalance { .. }
+            | Event::Committing { .. }
+            | Event::Committed { .. }
+            | Event::CommittedOffsets { .. }
+            | Event::Sent { .. }
+            | Event::Offsets { .. }
+            | Event::Done { .. } => {}
         }
     }
 
@@ -290,6 +298,7 @@ pub(super) fn record_reset(
         ResetReason::Seek => "seek",
         ResetReason::OutOfRange => "out-of-range",
         ResetReason::Truncated => "truncated",
+        ResetReason::Committed => "committed",
     };
     let ev = Ev::Reset {
         p,

@@ -199,7 +199,14 @@ impl App for Scan {
             } => {
                 self.journal.fail(now_us, recorder, op, Er::new(error, 1));
             }
-            Event::Done { .. } | Event::Sent { .. } => {}
+            // This application is in no group.
+            Event::PollFailed { .. }
+            | Event::Rebalance { .. }
+            | Event::Committing { .. }
+            | Event::Committed { .. }
+            | Event::CommittedOffsets { .. }
+            | Event::Done { .. }
+            | Event::Sent { .. } => {}
         }
     }
 

@@ -1,9 +1,11 @@
-//! What a broker without coordinators says to those who look for one.
+//! Who coordinates what, for those who look for a coordinator.
 //!
-//! Groups, transactions and share groups are not built: `KafkaApis.handleFindCoordinatorRequest`
-//! answers as Kafka does while its coordinator topics do not exist, for as long as the cluster
-//! lives, and a transactional InitProducerId meets a broker that coordinates nothing. Idempotent
-//! producers need no coordinator and get their ids (`TransactionCoordinator.handleInitProducerId`).
+//! Groups are coordinated by the leader of their partition of `__consumer_offsets`, which is created
+//! when somebody asks for the first time. Transactions and share groups are not built: they are
+//! answered as Kafka does while its coordinator topics do not exist, and a transactional
+//! InitProducerId meets a broker that coordinates none. Idempotent producers need no coordinator and
+//! get their ids. Mirrors `KafkaApis.handleFindCoordinatorRequest` and
+//! `TransactionCoordinator.handleInitProducerId`.
 
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{
@@ -11,38 +13,98 @@ use kafka_protocol::messages::{
     InitProducerIdResponse,
 };
 
-use crate::types::{NodeId, ProducerEpoch, ProducerId, ResponseError, StrBytes};
+use super::topics::reachable_leader;
+use crate::coordinator::{OFFSETS_TOPIC, partition_for};
+use crate::metadata::MetadataImage;
+use crate::types::{Endpoint, NodeId, ProducerEpoch, ProducerId, ResponseError, StrBytes};
 
-/// Nobody coordinates anything yet.
+/// The answer, and whether `__consumer_offsets` is to be created for it.
 pub(crate) fn find_coordinator(
+    image: &MetadataImage,
+    offsets_partitions: i32,
     version: i16,
     request: &FindCoordinatorRequest,
-) -> FindCoordinatorResponse {
-    let error = match request.key_type {
-        GROUP | TRANSACTION => ResponseError::CoordinatorNotAvailable,
-        SHARE if 6 <= version => ResponseError::CoordinatorNotAvailable,
-        _ => ResponseError::InvalidRequest,
+) -> (FindCoordinatorResponse, bool) {
+    let mut is_missing = false;
+    let mut find = |key: &StrBytes| match request.key_type {
+        GROUP => {
+            is_missing |= image.topic_by_name(OFFSETS_TOPIC).is_none();
+            of_group(image, offsets_partitions, key)
+        }
+        TRANSACTION => Err(ResponseError::CoordinatorNotAvailable),
+        SHARE if 6 <= version => Err(ResponseError::CoordinatorNotAvailable),
+        _ => Err(ResponseError::InvalidRequest),
     };
-    let nobody = BrokerId(NodeId::NONE.0);
-    let message = StrBytes::from_static_str(error_message(error));
-    if version < 4 {
-        return FindCoordinatorResponse::default()
-            .with_error_code(error.code())
-            .with_error_message(Some(message))
-            .with_node_id(nobody)
-            .with_port(-1);
-    }
-    let coordinators = request.coordinator_keys.iter().map(|key| {
-        Coordinator::default()
-            .with_key(key.clone())
-            .with_node_id(nobody)
-            .with_port(-1)
-            .with_error_code(error.code())
-            .with_error_message(Some(message.clone()))
-    });
-    FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
+    let answer = FindCoordinatorResponse::default();
+    let answer = if version < 4 {
+        let found = Found::of(find(&request.key));
+        answer
+            .with_error_code(found.code)
+            .with_error_message(found.message)
+            .with_node_id(found.node)
+            .with_host(found.host)
+            .with_port(found.port)
+    } else {
+        let coordinators = request.coordinator_keys.iter().map(|key| {
+            let found = Found::of(find(key));
+            Coordinator::default()
+                .with_key(key.clone())
+                .with_error_code(found.code)
+                .with_error_message(found.message)
+                .with_node_id(found.node)
+                .with_host(found.host)
+                .with_port(found.port)
+        });
+        answer.with_coordinators(coordinators.collect())
+    };
+    (answer, is_missing)
 }
 
+/// The leader of the group's partition, if clients can reach it.
+fn of_group(
+    image: &MetadataImage,
+    offsets_partitions: i32,
+    group: &StrBytes,
+) -> Result<(NodeId, Endpoint), ResponseError> {
+    let at = partition_for(image, offsets_partitions, group);
+    let found = image
+        .topic_by_name(OFFSETS_TOPIC)
+        .and_then(|topic| topic.partitions.get(&at))
+        .and_then(|partition| reachable_leader(image, partition))
+        .and_then(|leader| image.broker(leader).filter(|it| !it.fenced))
+        .and_then(|leader| Some((leader.id, leader.endpoint()?)));
+    found.ok_or(ResponseError::CoordinatorNotAvailable)
+}
+
+/// The fields of an answer that both forms of it have.
+struct Found {
+    code: i16,
+    message: Option<StrBytes>,
+    node: BrokerId,
+    host: StrBytes,
+    port: i32,
+}
+
+impl Found {
+    fn of(found: Result<(NodeId, Endpoint), ResponseError>) -> Found {
+        match found {
+            Ok((node, to)) => Found {
+                code: 0,
+                message: None,
+                node: BrokerId(node.0),
+                host: to.host,
+                port: i32::from(to.port),
+            },
+            Err(error) => Found {
+                code: error.code(),
+                message: Some(StrBytes::from_static_str(error_message(error))),
+                node: BrokerId(NodeId::NONE.0),
+                host: StrBytes::default(),
+                port: -1,
+            },
+        }
+    }
+}
 /// Why an InitProducerId gets no id, whoever hands ids out; `None` if it may have one.
 pub(crate) fn refuse_init_producer_id(request: &InitProducerIdRequest) -> Option<ResponseError> {
     let has_id = request.producer_id.0 != ProducerId::NONE.0;

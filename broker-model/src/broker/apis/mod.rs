@@ -4,6 +4,7 @@
 //! response. Who may ask is not checked: there is no authorizer.
 
 pub(crate) mod alter_configs;
+pub(crate) mod auto_create;
 pub(crate) mod coordinators;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;

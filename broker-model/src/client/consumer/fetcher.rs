@@ -46,12 +46,18 @@ impl Fetcher {
     /// What a poll returns: at most `max.poll.records` records (`collectFetch`).
     pub(super) fn collect(&mut self, now: Now, positions: &mut Positions) -> Vec<PolledPartition> {
         let mut polled = Vec::new();
+        let mut paused = Vec::new();
         let mut room = self.config.max_poll_records;
         while room > 0
             && let Some(fetch) = self.buffer.front_mut()
         {
             let partition = fetch.partition;
+            if positions.is_paused(partition) {
+                paused.extend(self.buffer.pop_front());
+                continue;
+            }
             let position = positions.valid(partition);
+            let position = position.filter(|_| !positions.is_held(partition));
             let Some(from) = position.filter(|position| position.offset == fetch.next_offset)
             else {
                 self.buffer.pop_front();
@@ -78,6 +84,7 @@ impl Fetcher {
                 self.buffer.pop_front();
             }
         }
+        self.buffer.extend(paused);
         polled
     }
 

@@ -1,4 +1,4 @@
-//! `KafkaConsumer`, in assign mode: positions, fetches, polls.
+//! `KafkaConsumer`: positions, fetches, polls, and its group.
 //!
 //! Fetches are sent while a poll waits and when one returns, as in Kafka, so a consumer whose
 //! application does not poll asks for nothing. Calls that wait end at their timeouts whatever the
@@ -8,6 +8,7 @@ mod completed_fetch;
 mod fetcher;
 #[cfg(test)]
 mod fuzz;
+mod group;
 mod lookups;
 mod positions;
 mod session;
@@ -17,11 +18,12 @@ mod tests;
 use std::collections::VecDeque;
 
 use self::fetcher::Fetcher;
+use self::group::{Env, Group};
 use self::lookups::Lookups;
 use self::positions::Positions;
 use super::alarm::Alarm;
 use super::cluster::{Cluster, ClusterConfig, Happened};
-use super::command::{ClientError, Command, Event, OpId, StartFrom};
+use super::command::{ClientError, Command, CommitName, Event, GroupMember, OpId, StartFrom};
 use super::network::Completion;
 use super::token::Purpose;
 use crate::config::ConsumerConfig;
@@ -37,6 +39,10 @@ pub struct Consumer {
     positions: Positions,
     lookups: Lookups,
     fetcher: Fetcher,
+    /// There with a `group.id`.
+    group: Option<Box<Group>>,
+    /// The next call that waits ends at once.
+    wakeup: bool,
     /// Polls that wait for records, oldest first.
     polls: VecDeque<Poll>,
     /// A poll returned in this step: what it used up is fetched ahead.
@@ -59,8 +65,14 @@ impl Consumer {
     pub(super) fn new(config: ConsumerConfig, cluster: ClusterConfig) -> Self {
         Consumer {
             cluster: Cluster::new(cluster),
-            positions: Positions::new(&config.auto_offset_reset, config.retry_backoff_ms),
+            positions: Positions::new(
+                &config.auto_offset_reset,
+                config.retry_backoff_ms,
+                config.group_id.is_some(),
+            ),
             lookups: Lookups::new(&config),
+            group: Group::new(&config).map(Box::new),
+            wakeup: false,
             fetcher: Fetcher::new(config),
             polls: VecDeque::new(),
             polled: false,
@@ -73,7 +85,9 @@ impl Consumer {
     /// One thing that happened.
     pub(super) fn step(&mut self, now: Now, input: Input, effects: &mut Effects) {
         match input {
-            Input::Command(command) if self.closed => refuse(command, effects),
+            Input::Command(command) if self.closed => {
+                refuse(command, ClientError::Closed, effects);
+            }
             Input::Command(command) => self.on_command(now, command, effects),
             Input::Fired(Timer::ConsumerFetch) => self.alarm.fired(),
             other => self.on_input(now, other, effects),
@@ -88,6 +102,7 @@ impl Consumer {
                 let metadata = &self.cluster.metadata;
                 self.positions.seek(&partition, to, metadata, effects);
             }
+            Command::Poll { op, .. } if self.is_leaving() => end_poll(op, effects),
             Command::Poll { op, timeout_ms } => self.polls.push_back(Poll {
                 op,
                 deadline_ms: now.mono_ms + timeout_ms,
@@ -96,7 +111,16 @@ impl Consumer {
                 let metadata = &mut self.cluster.metadata;
                 self.lookups.on_end_offsets(now, op, partitions, metadata);
             }
-            Command::Close { op } => self.on_close(op, effects),
+            Command::Pause { partitions } => self.positions.pause(&partitions, true),
+            Command::Resume { partitions } => self.positions.pause(&partitions, false),
+            Command::Wakeup => self.wakeup = true,
+            Command::Close { op } => self.on_close(now, op, effects),
+            Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Commit { .. }
+            | Command::Committed { .. }
+            | Command::CallbackDone { .. }
+            | Command::EnforceRebalance => self.on_group_command(now, command, effects),
             // Other clients' and nodes' commands.
             Command::Send { .. }
             | Command::CreateTopic { .. }
@@ -105,7 +129,37 @@ impl Consumer {
         }
     }
 
+    fn on_group_command(&mut self, now: Now, command: Command, effects: &mut Effects) {
+        let Some(group) = &mut self.group else {
+            return refuse(command, ClientError::NoGroup, effects);
+        };
+        let env = &mut Env {
+            now,
+            cluster: &mut self.cluster,
+            positions: &mut self.positions,
+            effects,
+        };
+        match command {
+            Command::Subscribe { to } => group.subscribe(env, to),
+            Command::Unsubscribe { op } => group.unsubscribe(env, op),
+            Command::Commit { op, offsets, sync } => group.commit(env, op, offsets, sync),
+            Command::Committed { op, partitions } => group.committed(env, op, partitions),
+            Command::CallbackDone { callback } => group.on_callback_done(callback),
+            Command::EnforceRebalance => group.enforce_rebalance(),
+            other => unreachable!("{other:?} is no business of the group's"),
+        }
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| group.is_leaving())
+    }
+
     fn on_assign(&mut self, partitions: Vec<(TopicPartition, StartFrom)>, effects: &mut Effects) {
+        let group = self.group.as_ref();
+        assert!(
+            !group.is_some_and(|group| group.is_subscribed()),
+            "subscribe and assign exclude each other"
+        );
         for (partition, _) in &partitions {
             self.cluster.metadata.want(&partition.topic);
         }
@@ -113,14 +167,27 @@ impl Consumer {
         self.positions.assign(partitions, metadata, effects);
     }
 
-    /// Ends what waits. Sessions are left to the brokers' eviction.
-    fn on_close(&mut self, op: OpId, effects: &mut Effects) {
-        self.closed = true;
+    /// Ends what waits. A member leaves its group before the consumer is closed.
+    fn on_close(&mut self, now: Now, op: OpId, effects: &mut Effects) {
         for poll in self.polls.drain(..) {
-            let (op, parts) = (poll.op, Vec::new());
-            effects.event(Event::Polled { op, parts });
+            end_poll(poll.op, effects);
         }
         self.lookups.abort(CLOSED, effects);
+        let Some(group) = &mut self.group else {
+            return self.shut(op, effects);
+        };
+        let env = Env {
+            now,
+            cluster: &mut self.cluster,
+            positions: &mut self.positions,
+            effects,
+        };
+        group.close(&env, op);
+    }
+
+    /// Nothing is left to do. Sessions are left to the brokers' eviction.
+    fn shut(&mut self, op: OpId, effects: &mut Effects) {
+        self.closed = true;
         self.cluster.close(effects);
         self.alarm.cancel(effects);
         let result = Ok(());
@@ -159,6 +226,25 @@ impl Consumer {
                 self.lookups
                     .on_epoch_ends(now, completion, positions, cluster, effects);
             }
+            Purpose::FindCoordinator
+            | Purpose::JoinGroup
+            | Purpose::SyncGroup
+            | Purpose::Heartbeat
+            | Purpose::LeaveGroup
+            | Purpose::GroupHeartbeat
+            | Purpose::OffsetCommit
+            | Purpose::OffsetFetch => {
+                let env = &mut Env {
+                    now,
+                    cluster,
+                    positions,
+                    effects,
+                };
+                let group = self.group.as_mut();
+                group
+                    .expect("only a group's requests have these purposes")
+                    .on_completed(env, completion);
+            }
             Purpose::Metadata
             | Purpose::InitProducerId
             | Purpose::Produce
@@ -168,6 +254,10 @@ impl Consumer {
 
     /// Does whatever can be done now, and sees to being called when more can.
     fn run(&mut self, now: Now, effects: &mut Effects) {
+        if self.closed {
+            return;
+        }
+        self.run_group(now, effects);
         if self.closed {
             return;
         }
@@ -181,19 +271,81 @@ impl Consumer {
                 .send_fetches(now, &self.positions, cluster, effects);
         }
         self.cluster.maybe_update(now, effects);
+        let polls = !self.polls.is_empty();
+        let is_calling_back = self.is_calling_back();
+        let polls_end = self.polls.iter().map(|poll| poll.deadline_ms).min();
         let deadlines = [
-            self.polls.iter().map(|poll| poll.deadline_ms).min(),
+            polls_end.filter(|_| !is_calling_back),
             self.lookups.next_deadline_ms(now),
             self.positions.next_deadline_ms(now),
+            self.group
+                .as_ref()
+                .and_then(|group| group.next_deadline_ms(now.mono_ms, polls)),
         ];
         if let Some(deadline_ms) = deadlines.into_iter().flatten().min() {
             self.alarm.set(now, deadline_ms, effects);
         }
     }
 
+    fn run_group(&mut self, now: Now, effects: &mut Effects) {
+        let Some(group) = &mut self.group else {
+            return self.wake_poll(effects);
+        };
+        // Before the coordinator is looked for: the same broker may be asked both.
+        self.cluster.maybe_update(now, effects);
+        let env = &mut Env {
+            now,
+            cluster: &mut self.cluster,
+            positions: &mut self.positions,
+            effects,
+        };
+        if self.wakeup && group.wake_up(env) {
+            self.wakeup = false;
+        }
+        group.run(env, !self.polls.is_empty());
+        if let Some(op) = group.take_closed() {
+            return self.shut(op, effects);
+        }
+        if !group.is_calling_back()
+            && let Some(poll) = self.polls.front()
+            && let Some(error) = group.take_error()
+        {
+            let op = poll.op;
+            self.polls.pop_front();
+            effects.event(Event::PollFailed { op, error });
+        }
+        self.wake_poll(effects);
+    }
+
+    /// Ends the poll that waits, if the application asked for it.
+    fn wake_poll(&mut self, effects: &mut Effects) {
+        if self.wakeup
+            && !self.is_calling_back()
+            && let Some(poll) = self.polls.pop_front()
+        {
+            self.wakeup = false;
+            let (op, error) = (poll.op, ClientError::Wakeup);
+            effects.event(Event::PollFailed { op, error });
+        }
+    }
+
+    fn is_calling_back(&self) -> bool {
+        let group = self.group.as_ref();
+        group.is_some_and(|group| group.is_calling_back())
+    }
+
     /// Answers the polls for which there are records, or no more time.
     fn end_polls(&mut self, now: Now, effects: &mut Effects) {
+        // The application's thread is in its rebalance listener.
+        if self.is_calling_back() {
+            return;
+        }
+        let group = self.group.as_ref();
+        let is_blocked = group.is_some_and(|group| group.blocks_polls());
         while let Some(poll) = self.polls.front() {
+            if is_blocked && now.mono_ms < poll.deadline_ms {
+                break;
+            }
             let parts = self.fetcher.collect(now, &mut self.positions);
             if parts.is_empty() && now.mono_ms < poll.deadline_ms {
                 break;
@@ -207,31 +359,50 @@ impl Consumer {
         self.polls.retain(|poll| {
             let keep = now.mono_ms < poll.deadline_ms;
             if !keep {
-                let (op, parts) = (poll.op, Vec::new());
-                effects.event(Event::Polled { op, parts });
+                end_poll(poll.op, effects);
             }
             keep
         });
     }
 }
 
-/// A closed consumer ends every call at once.
-fn refuse(command: Command, effects: &mut Effects) {
+/// A poll returns nothing.
+fn end_poll(op: OpId, effects: &mut Effects) {
+    let parts = Vec::new();
+    effects.event(Event::Polled { op, parts });
+}
+
+/// Ends a call at once that cannot be done.
+fn refuse(command: Command, error: ClientError, effects: &mut Effects) {
     match command {
-        Command::Poll { op, .. } => {
-            let parts = Vec::new();
-            effects.event(Event::Polled { op, parts });
-        }
+        Command::Poll { op, .. } => end_poll(op, effects),
         Command::EndOffsets { op, .. } => {
             let result = Err(CLOSED);
             effects.event(Event::Offsets { op, result });
         }
-        Command::Close { op } => {
-            let result = Err(ClientError::Closed);
+        Command::Commit { op, .. } => effects.event(Event::Committed {
+            commit: CommitName::Call(op),
+            member: GroupMember::NONE,
+            result: Err(error),
+            attempts: 0,
+            definite: true,
+        }),
+        Command::Committed { op, .. } => {
+            let result = Err(error);
+            effects.event(Event::CommittedOffsets { op, result });
+        }
+        Command::Unsubscribe { op } | Command::Close { op } => {
+            let result = Err(error);
             effects.event(Event::Done { op, result });
         }
         Command::Assign { .. }
         | Command::Seek { .. }
+        | Command::Subscribe { .. }
+        | Command::Pause { .. }
+        | Command::Resume { .. }
+        | Command::CallbackDone { .. }
+        | Command::EnforceRebalance
+        | Command::Wakeup
         | Command::Send { .. }
         | Command::CreateTopic { .. }
         | Command::Shutdown

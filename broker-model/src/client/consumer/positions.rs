@@ -2,26 +2,51 @@
 //!
 //! Mirrors Kafka's `SubscriptionState`: a position is resolved at first, and after every change of
 //! leader it is validated before anything is fetched there (KIP-320), unless nothing was read yet.
-//! Sends nothing: `lookups` asks the brokers, `fetcher` fetches.
+//! Sends nothing: `lookups` asks the brokers, `fetcher` fetches, `group` asks for committed offsets.
 
-use std::collections::BTreeMap;
+mod subscribed;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::client::command::{Event, ResetReason, StartFrom};
 use crate::client::metadata::{LeaderAndEpoch, Metadata};
 use crate::config::AutoOffsetReset;
 use crate::effect::Effects;
 use crate::probe::Probe;
-use crate::types::{LeaderEpoch, Now, Offset, TopicIdPartition, TopicPartition};
+use crate::types::{LeaderEpoch, Now, Offset, StrBytes, TopicIdPartition, TopicPartition};
 
 /// The consumer's assignment.
 #[derive(Debug)]
 pub(super) struct Positions {
     policy: Option<ResetTo>,
     retry_backoff_ms: u64,
+    /// Whether there is a group that may have committed something.
+    grouped: bool,
     assigned: BTreeMap<TopicIdPartition, Assigned>,
     /// Partitions whose topic is not known yet.
-    unresolved: Vec<(TopicPartition, StartFrom)>,
+    unresolved: Vec<Unresolved>,
+    /// The topics subscribed to by name: nothing else is fetched.
+    subscribed: Option<BTreeSet<StrBytes>>,
     next_target: u64,
+}
+
+/// An assigned partition whose topic is not known yet.
+#[derive(Debug)]
+struct Unresolved {
+    name: TopicPartition,
+    start: StartFrom,
+    held: Held,
+}
+
+/// Why nothing is fetched from a partition that has a position.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Held {
+    /// The application paused it.
+    paused: bool,
+    /// It is about to be revoked.
+    revoking: bool,
+    /// The application was not told of it yet.
+    unannounced: bool,
 }
 
 /// An end of the log that a position is set to.
@@ -65,6 +90,8 @@ pub(super) struct Reset {
 
 #[derive(Debug)]
 struct Assigned {
+    name: TopicPartition,
+    held: Held,
     state: FetchState,
     /// Nothing is asked or fetched before this moment, monotonic.
     not_before_ms: u64,
@@ -75,6 +102,8 @@ struct Assigned {
 enum FetchState {
     /// There is no position and no rule to find one (`auto.offset.reset = none`).
     Initializing,
+    /// The group is asked for its committed offset.
+    AwaitCommitted { from: Offset },
     /// The position is being looked up.
     AwaitReset {
         reset: Reset,
@@ -90,7 +119,9 @@ enum FetchState {
 impl FetchState {
     fn position(&self) -> Option<FetchPosition> {
         match self {
-            FetchState::Initializing | FetchState::AwaitReset { .. } => None,
+            FetchState::Initializing
+            | FetchState::AwaitCommitted { .. }
+            | FetchState::AwaitReset { .. } => None,
             FetchState::AwaitValidation(position) | FetchState::Fetching(position) => {
                 Some(*position)
             }
@@ -100,7 +131,7 @@ impl FetchState {
 
 impl Positions {
     /// Nothing is assigned.
-    pub(super) fn new(policy: &AutoOffsetReset, retry_backoff_ms: u64) -> Self {
+    pub(super) fn new(policy: &AutoOffsetReset, retry_backoff_ms: u64, grouped: bool) -> Self {
         let policy = match policy {
             AutoOffsetReset::Earliest => Some(ResetTo::Earliest),
             AutoOffsetReset::Latest => Some(ResetTo::Latest),
@@ -110,8 +141,10 @@ impl Positions {
         Positions {
             policy,
             retry_backoff_ms,
+            grouped,
             assigned: BTreeMap::new(),
             unresolved: Vec::new(),
+            subscribed: None,
             next_target: 0,
         }
     }
@@ -124,7 +157,12 @@ impl Positions {
         effects: &mut Effects,
     ) {
         let old = std::mem::take(&mut self.assigned);
-        self.unresolved = partitions;
+        let unresolved = partitions.into_iter().map(|(name, start)| Unresolved {
+            name,
+            start,
+            held: Held::default(),
+        });
+        self.unresolved = unresolved.collect();
         self.resolve(metadata, &old, effects);
     }
 
@@ -139,17 +177,25 @@ impl Positions {
         old: &BTreeMap<TopicIdPartition, Assigned>,
         effects: &mut Effects,
     ) {
-        for (name, start) in std::mem::take(&mut self.unresolved) {
-            let Some(topic) = metadata.topic_id(&name.topic) else {
-                self.unresolved.push((name, start));
+        for waiting in std::mem::take(&mut self.unresolved) {
+            let Some(topic) = metadata.topic_id(&waiting.name.topic) else {
+                self.unresolved.push(waiting);
                 continue;
             };
+            let Unresolved { name, start, held } = waiting;
             let partition = TopicIdPartition {
                 topic,
                 partition: name.partition,
             };
             let from = old.get(&partition).and_then(|old| old.state.position());
             let from = from.map_or(Offset::UNKNOWN, |position| position.offset);
+            let assigned = Assigned {
+                name,
+                held,
+                state: FetchState::Initializing,
+                not_before_ms: 0,
+            };
+            self.assigned.insert(partition, assigned);
             self.start(
                 partition,
                 start,
@@ -168,8 +214,9 @@ impl Positions {
         metadata: &Metadata,
         effects: &mut Effects,
     ) {
-        if let Some(waiting) = self.unresolved.iter_mut().find(|(known, _)| known == name) {
-            waiting.1 = to;
+        let mut unresolved = self.unresolved.iter_mut();
+        if let Some(waiting) = unresolved.find(|waiting| waiting.name == *name) {
+            waiting.start = to;
             return;
         }
         let Some(topic) = metadata.topic_id(&name.topic) else {
@@ -207,9 +254,12 @@ impl Positions {
                 self.set(partition, state);
                 return moved(partition, from, to, why, effects);
             }
+            StartFrom::Committed if self.grouped => {
+                return self.set(partition, FetchState::AwaitCommitted { from });
+            }
             StartFrom::Beginning => Some(ResetTo::Earliest),
             StartFrom::End => Some(ResetTo::Latest),
-            StartFrom::Reset => self.policy,
+            StartFrom::Reset | StartFrom::Committed => self.policy,
         };
         let state = match to {
             Some(to) => self.await_reset(to, why, from),
@@ -226,11 +276,10 @@ impl Positions {
     }
 
     fn set(&mut self, partition: TopicIdPartition, state: FetchState) {
-        let assigned = Assigned {
-            state,
-            not_before_ms: 0,
-        };
-        self.assigned.insert(partition, assigned);
+        let assigned = self.assigned.get_mut(&partition);
+        let assigned = assigned.expect("only assigned partitions have a state");
+        assigned.state = state;
+        assigned.not_before_ms = 0;
     }
 
     /// After the leader cache changed: a position that holds for an older leader must be
@@ -261,9 +310,10 @@ impl Positions {
         let due = self.due(now);
         due.filter_map(|(partition, state)| match state {
             FetchState::AwaitReset { reset, .. } => Some((partition, *reset)),
-            FetchState::Initializing | FetchState::AwaitValidation(_) | FetchState::Fetching(_) => {
-                None
-            }
+            FetchState::Initializing
+            | FetchState::AwaitCommitted { .. }
+            | FetchState::AwaitValidation(_)
+            | FetchState::Fetching(_) => None,
         })
         .collect()
     }
@@ -273,9 +323,10 @@ impl Positions {
         let due = self.due(now);
         due.filter_map(|(partition, state)| match state {
             FetchState::AwaitValidation(position) => Some((partition, *position)),
-            FetchState::Initializing | FetchState::AwaitReset { .. } | FetchState::Fetching(_) => {
-                None
-            }
+            FetchState::Initializing
+            | FetchState::AwaitCommitted { .. }
+            | FetchState::AwaitReset { .. }
+            | FetchState::Fetching(_) => None,
         })
         .collect()
     }
@@ -286,10 +337,14 @@ impl Positions {
         now: Now,
     ) -> impl Iterator<Item = (TopicIdPartition, FetchPosition)> + '_ {
         self.due(now).filter_map(|(partition, state)| match state {
-            FetchState::Fetching(position) => Some((partition, *position)),
+            FetchState::Fetching(position) if !self.is_held(partition) => {
+                Some((partition, *position))
+            }
             FetchState::Initializing
+            | FetchState::AwaitCommitted { .. }
             | FetchState::AwaitReset { .. }
-            | FetchState::AwaitValidation(_) => None,
+            | FetchState::AwaitValidation(_)
+            | FetchState::Fetching(_) => None,
         })
     }
 
@@ -305,6 +360,7 @@ impl Positions {
         match self.assigned.get(&partition)?.state {
             FetchState::Fetching(position) => Some(position),
             FetchState::Initializing
+            | FetchState::AwaitCommitted { .. }
             | FetchState::AwaitReset { .. }
             | FetchState::AwaitValidation(_) => None,
         }

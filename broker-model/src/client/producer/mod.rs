@@ -123,6 +123,15 @@ impl Producer {
             | Command::Seek { .. }
             | Command::Poll { .. }
             | Command::EndOffsets { .. }
+            | Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Commit { .. }
+            | Command::Committed { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::CallbackDone { .. }
+            | Command::EnforceRebalance
+            | Command::Wakeup
             | Command::CreateTopic { .. }
             | Command::Shutdown
             | Command::MoveLeader { .. } => {}
@@ -189,7 +198,15 @@ impl Producer {
             | Purpose::Fetch
             | Purpose::ListOffsets
             | Purpose::EpochEnds
-            | Purpose::CreateTopic => {}
+            | Purpose::CreateTopic
+            | Purpose::FindCoordinator
+            | Purpose::JoinGroup
+            | Purpose::SyncGroup
+            | Purpose::Heartbeat
+            | Purpose::LeaveGroup
+            | Purpose::GroupHeartbeat
+            | Purpose::OffsetCommit
+            | Purpose::OffsetFetch => {}
         }
     }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 mod broker;
 mod cluster;
-mod codec;
+pub(crate) mod codec;
 mod topic;
 
 pub use broker::{

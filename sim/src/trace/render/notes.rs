@@ -4,7 +4,7 @@ use broker_model::note::{Note, PartitionState};
 use broker_model::types::NodeId;
 use broker_model::wire::batch::BatchHeader;
 
-use super::Names;
+use super::{Names, groups};
 
 /// A verb and the rest.
 type Said = (&'static str, String);
@@ -18,6 +18,7 @@ impl Names {
             .or_else(|| self.log_note(note))
             .or_else(|| self.leadership_note(note))
             .or_else(|| self.answer_note(note))
+            .or_else(|| groups::said(self, note))
             .unwrap_or_else(|| ("note", self.other_note(note)))
     }
 

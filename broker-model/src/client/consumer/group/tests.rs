@@ -1,0 +1,6 @@
+//! Stories of members, told with hand-fed answers.
+
+mod classic;
+mod commits;
+mod modern;
+mod rig;

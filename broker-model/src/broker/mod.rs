@@ -93,7 +93,7 @@ impl Broker {
             replicas,
             forwarding: ForwardingManager::new(node.id),
             producer_ids: ProducerIds::new(node.id),
-            coordinator: GroupCoordinator::new(node.id),
+            coordinator: GroupCoordinator::default(),
             early: Vec::new(),
             stopping: false,
             config,

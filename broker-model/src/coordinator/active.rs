@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::note::{CoordinatorChange, Note};
 use crate::replica::WholeLog;
 use crate::types::{
-    ConnectionId, LeaderEpoch, NodeId, Now, Offset, ResponseError, StrBytes, TopicIdPartition,
+    ConnectionId, LeaderEpoch, Now, Offset, ResponseError, StrBytes, TopicIdPartition,
 };
 use crate::wire::batch::BatchIter;
 use crate::wire::build::BatchBuilder;
@@ -32,7 +32,6 @@ pub(super) type Answers = Vec<(Caller, ResponseKind)>;
 /// pending ascends by end; its records are in the log and in the shard as written.
 #[derive(Debug)]
 pub(super) struct Active {
-    node: NodeId,
     partition: TopicIdPartition,
     /// In which the broker leads now.
     pub(super) leader_epoch: LeaderEpoch,
@@ -68,12 +67,11 @@ impl Active {
     pub(super) fn load(
         cx: &mut Context<'_>,
         world: &mut World<'_>,
-        (node, partition, leader_epoch): (NodeId, TopicIdPartition, LeaderEpoch),
+        (partition, leader_epoch): (TopicIdPartition, LeaderEpoch),
         log: &WholeLog,
         out: &mut Answers,
     ) -> Result<Self, ()> {
         let mut active = Active {
-            node,
             partition,
             leader_epoch,
             shard: Shard::default(),
@@ -225,11 +223,9 @@ impl Active {
     ) -> Decision {
         let mut turn = Turn {
             now: cx.now,
-            node: self.node,
             ids: cx.ids,
             image: world.image,
             config: world.config,
-            bug: cx.bug,
             effects: cx.effects,
             decision: Decision::default(),
         };

@@ -16,13 +16,12 @@ use crate::metadata::{MetadataDelta, MetadataImage};
 use crate::note::{CoordinatorChange, Note};
 use crate::timer::Timer;
 use crate::types::{
-    ConnectionId, LeaderEpoch, NodeId, ResponseError, StrBytes, TopicIdPartition, TopicPartition,
+    ConnectionId, LeaderEpoch, ResponseError, StrBytes, TopicIdPartition, TopicPartition,
 };
 
 /// The shards by partition.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Runtime {
-    node: NodeId,
     slots: BTreeMap<i32, Slot>,
     /// When `Timer::Coordinator` fires.
     armed_ms: Option<u64>,
@@ -48,16 +47,6 @@ enum State {
 }
 
 impl Runtime {
-    /// Nothing is led yet.
-    pub(super) fn new(node: NodeId) -> Self {
-        Runtime {
-            node,
-            slots: BTreeMap::new(),
-            armed_ms: None,
-            loading: false,
-        }
-    }
-
     /// The metadata changed: partitions come and go, groups look at their topics again.
     pub(super) fn on_metadata(
         &mut self,
@@ -92,7 +81,7 @@ impl Runtime {
             let Some(log) = world.replicas.read_whole(cx, slot.id) else {
                 continue;
             };
-            let place = (self.node, slot.id, slot.leader_epoch);
+            let place = (slot.id, slot.leader_epoch);
             slot.state = match Active::load(cx, world, place, &log, out) {
                 Ok(active) => State::Active(Box::new(active)),
                 Err(()) => {

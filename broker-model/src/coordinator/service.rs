@@ -22,10 +22,10 @@ use crate::context::Context;
 use crate::input::RequestHeader;
 use crate::metadata::MetadataDelta;
 use crate::timer::Timer;
-use crate::types::{ConnectionId, NodeId, ResponseError, StrBytes};
+use crate::types::{ConnectionId, ResponseError, StrBytes};
 
 /// The group coordinator of a broker.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(crate) struct GroupCoordinator {
     runtime: Runtime,
     /// Requests without an answer. A connection has one in processing.
@@ -44,14 +44,6 @@ struct Waiting {
 }
 
 impl GroupCoordinator {
-    /// A coordinator of nothing.
-    pub(crate) fn new(node: NodeId) -> Self {
-        GroupCoordinator {
-            runtime: Runtime::new(node),
-            waiting: BTreeMap::new(),
-        }
-    }
-
     /// The metadata changed, and the replicas know it.
     pub(crate) fn on_metadata(
         &mut self,

@@ -3,37 +3,25 @@
 use kafka_protocol::messages::ResponseKind;
 
 use super::record::Record;
-use crate::bug::Bug;
 use crate::effect::Effects;
 use crate::ids::IdSource;
 use crate::metadata::MetadataImage;
-use crate::types::{ConnectionId, NodeId, Now, StrBytes};
+use crate::types::{ConnectionId, Now, StrBytes};
 
 /// The world as a decision sees it, and the buffer that takes it.
 pub(crate) struct Turn<'a> {
     /// The time of this step.
     pub(crate) now: Now,
-    /// This broker.
-    pub(crate) node: NodeId,
     /// Source of member ids.
     pub(crate) ids: &'a mut IdSource,
     /// The metadata as this broker knows it.
     pub(crate) image: &'a MetadataImage,
     /// The broker's properties.
     pub(crate) config: &'a crate::config::BrokerConfig,
-    /// The historic bug that is switched on, if any.
-    pub(crate) bug: Option<Bug>,
     /// For notes and probes only.
     pub(crate) effects: &'a mut Effects,
     /// What is decided.
     pub(crate) decision: Decision,
-}
-
-impl Turn<'_> {
-    /// Whether that bug is switched on.
-    pub(crate) fn has(&self, bug: Bug) -> bool {
-        self.bug == Some(bug)
-    }
 }
 
 /// Records to append as one batch, and what leaves when they are committed.

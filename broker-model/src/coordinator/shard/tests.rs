@@ -18,7 +18,7 @@ use crate::coordinator::turn::{Caller, Decision, TimerKey, Turn};
 use crate::effect::Effects;
 use crate::ids::IdSource;
 use crate::metadata::MetadataImage;
-use crate::types::{ConnectionId, NodeId, Now, StrBytes};
+use crate::types::{ConnectionId, Now, StrBytes};
 
 struct Rig {
     shard: Shard,
@@ -52,11 +52,9 @@ impl Rig {
     fn decide(&mut self, decide: impl FnOnce(&mut Shard, &mut Turn<'_>)) -> Decision {
         let mut turn = Turn {
             now: self.now(),
-            node: NodeId(1),
             ids: &mut self.ids,
             image: &self.image,
             config: &self.config,
-            bug: None,
             effects: &mut self.effects,
             decision: Decision::default(),
         };

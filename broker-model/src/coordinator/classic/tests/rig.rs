@@ -23,7 +23,7 @@ use crate::effect::{Effect, Effects};
 use crate::ids::IdSource;
 use crate::metadata::MetadataImage;
 use crate::note::{ClassicGroupChange, Note};
-use crate::types::{ConnectionId, NodeId, Now, ResponseError, StrBytes};
+use crate::types::{ConnectionId, Now, ResponseError, StrBytes};
 
 pub(super) const SESSION_MS: i32 = 10_000;
 pub(super) const REBALANCE_MS: i32 = 60_000;
@@ -366,11 +366,9 @@ impl Rig {
         let mut effects = Effects::new();
         let mut turn = Turn {
             now: at(self.now_ms),
-            node: NodeId(1),
             ids: &mut self.ids,
             image: &MetadataImage::empty(),
             config: &self.config,
-            bug: None,
             effects: &mut effects,
             decision: Decision::default(),
         };

@@ -177,7 +177,7 @@ fn the_timer_stops_when_everybody_has_synced() {
     assert!(
         rig.timers
             .keys()
-            .all(|key| key.to_owned() == rig.session("m1") || *key == rig.session("m2"))
+            .all(|key| *key == rig.session("m1") || *key == rig.session("m2"))
     );
 }
 

@@ -179,11 +179,9 @@ impl Mixed {
         };
         let mut turn = Turn {
             now,
-            node: crate::types::NodeId(1),
             ids: &mut self.ids,
             image: &self.image,
             config: &self.config,
-            bug: None,
             effects: &mut self.effects,
             decision: Default::default(),
         };

@@ -230,11 +230,9 @@ impl Rig {
                 mono_ms: self.now_ms,
                 wall_ms: i64::try_from(self.now_ms).expect("not that late"),
             },
-            node: NodeId(1),
             ids: &mut self.ids,
             image: &self.image,
             config: &self.config,
-            bug: None,
             effects: &mut self.effects,
             decision: Decision::default(),
         };

@@ -1,4 +1,5 @@
-//! Real clients against `serve`: confluent-kafka's AdminClient makes a topic, kcat writes and reads.
+//! Real clients against `serve`: confluent-kafka's AdminClient makes a topic, kcat writes and reads, members
+//! of librdkafka's share partitions by both group protocols.
 //!
 //! Ignored unless asked for (`cargo test --test real_clients -- --ignored`): they need kcat and a Python
 //! that has confluent-kafka (`KAFKA_SIM_PYTHON` names another than `python3`), build the release binary and
@@ -7,16 +8,20 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 
 const RECORDS: usize = 10_000;
 const PARTITIONS: usize = 3;
 const PORT: u16 = 39_092;
+/// One at a time has the ports.
+static TURN: Mutex<()> = Mutex::new(());
 const BROKERS: &str = "localhost:39092,localhost:39093,localhost:39094";
 
 #[test]
 #[ignore = "needs kcat and confluent-kafka, and opens ports"]
 fn real_clients_lose_nothing_when_every_node_is_killed() {
-    let data = Scratch::new();
+    let _turn = TURN.lock();
+    let data = Scratch::new("records");
     let served = Served::start(&data.0);
     create_topic("orders");
     let listed = stdout(kcat(&["-L"]));
@@ -34,6 +39,26 @@ fn real_clients_lose_nothing_when_every_node_is_killed() {
         read,
         "kill -9 lost what was acknowledged"
     );
+    served.stop_in_order();
+}
+
+#[test]
+#[ignore = "needs confluent-kafka, and opens ports"]
+fn groups_of_real_clients_lose_nothing_when_a_member_dies() {
+    let _turn = TURN.lock();
+    let data = Scratch::new("groups");
+    let served = Served::start(&data.0);
+    let ways = [
+        ("classic", "range"),
+        ("classic", "cooperative-sticky"),
+        ("consumer", "uniform"),
+    ];
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/groups.py");
+    for (protocol, assignor) in ways {
+        let mut command = python();
+        command.args([script, BROKERS, protocol, assignor]);
+        print!("{}", stdout(run(&mut command, "")));
+    }
     served.stop_in_order();
 }
 
@@ -61,9 +86,11 @@ fn create_topic(name: &str) {
          made = admin.create_topics([NewTopic('{name}', {PARTITIONS}, 3)])\n\
          made['{name}'].result(30)\n"
     );
-    let python = setting("KAFKA_SIM_PYTHON").unwrap_or_else(|| "python3".to_owned());
-    let mut command = Command::new(python);
-    stdout(run(command.args(["-c", &script]), ""));
+    stdout(run(python().args(["-c", &script]), ""));
+}
+
+fn python() -> Command {
+    Command::new(setting("KAFKA_SIM_PYTHON").unwrap_or_else(|| "python3".to_owned()))
 }
 
 fn produce(topic: &str) {
@@ -209,8 +236,8 @@ fn binary() -> PathBuf {
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
-        let name = format!("kafka-sim-real-clients-{}", std::process::id());
+    fn new(name: &str) -> Self {
+        let name = format!("kafka-sim-{name}-{}", std::process::id());
         Scratch(std::env::temp_dir().join(name))
     }
 }

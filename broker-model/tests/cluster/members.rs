@@ -1,5 +1,5 @@
 //! Groups of real consumers at real coordinators, by every assignor and both protocols: members
-//! come and go, brokers and members die, and every record is read.
+//! come and go, applications stall, brokers and members die, and every record is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,6 +40,16 @@ struct Reader {
     polls: u64,
     closed: bool,
     dead: bool,
+    /// The application does not poll.
+    stalled: bool,
+    /// A poll is under way.
+    polling: bool,
+}
+
+impl Reader {
+    fn is_live(&self) -> bool {
+        !self.dead && !self.closed
+    }
 }
 
 /// A cluster, a producer and readers.
@@ -112,6 +122,7 @@ impl Crowd {
             ("auto.commit.interval.ms", "700"),
             ("max.poll.records", "7"),
             ("request.timeout.ms", "5000"),
+            ("max.poll.interval.ms", "9000"),
         ];
         if classic {
             more.extend([
@@ -133,6 +144,10 @@ impl Crowd {
 
     fn poll(&mut self, actor: Actor) {
         let reader = self.readers.get_mut(&actor).expect("a reader");
+        if reader.stalled || reader.polling {
+            return;
+        }
+        reader.polling = true;
         reader.polls += 1;
         let (op, timeout_ms) = (OpId(reader.polls), 300);
         self.cluster
@@ -209,6 +224,7 @@ impl Crowd {
                 reader.positions.insert(partition.partition, to.0);
             }
             Event::Polled { parts, .. } => {
+                self.readers.get_mut(&actor).expect("a reader").polling = false;
                 for part in parts {
                     let index = part.partition.partition;
                     let reader = self.readers.get_mut(&actor).expect("a reader");
@@ -226,6 +242,7 @@ impl Crowd {
             }
             Event::PollFailed { error, .. } => {
                 assert!(!self.calm, "{actor}: {error:?}");
+                self.readers.get_mut(&actor).expect("a reader").polling = false;
                 self.poll(actor);
             }
             _ => {}
@@ -251,12 +268,46 @@ impl Crowd {
 
     /// The live readers own every partition once, in equal shares.
     fn is_balanced(&self) -> bool {
-        let live = || self.readers.values().filter(|one| !one.dead && !one.closed);
+        let live = || self.readers.values().filter(|one| one.is_live());
         let owned: usize = live().map(|one| one.owned.len()).sum();
         let all: BTreeSet<i32> = live().flat_map(|one| one.owned.clone()).collect();
         let sizes = || live().map(|one| one.owned.len());
         let (least, most) = (sizes().min().unwrap_or(0), sizes().max().unwrap_or(0));
         owned == 6 && all.len() == 6 && most - least <= 1
+    }
+
+    fn live_readers(&self) -> Vec<Actor> {
+        let readers = self.readers.iter().filter(|(_, one)| one.is_live());
+        readers.map(|(&id, _)| id).collect()
+    }
+
+    /// Something happens to the group.
+    fn strike(&mut self, way: &[(&str, &str)]) {
+        let live = self.live_readers();
+        let victim = self.cluster.world.draw(live.len() as u64);
+        let victim = live[usize::try_from(victim).expect("few")];
+        match self.cluster.world.draw(6) {
+            0 | 1 if live.len() < 5 => {
+                self.join(way);
+            }
+            0..=2 if live.len() > 1 => self.kill(victim),
+            3 if live.len() > 1 => self.close(victim),
+            4 => {
+                let node = 1 + i32::try_from(self.cluster.world.draw(3)).expect("small");
+                self.cluster.world.kill(node);
+                let ms = 100 + self.cluster.world.draw(9_000);
+                self.live(ms);
+                self.cluster.start(node);
+            }
+            _ => {
+                let stalled = |one: &mut Reader, to: bool| one.stalled = to;
+                stalled(self.readers.get_mut(&victim).expect("a reader"), true);
+                let ms = 100 + self.cluster.world.draw(15_000);
+                self.live(ms);
+                stalled(self.readers.get_mut(&victim).expect("a reader"), false);
+                self.poll(victim);
+            }
+        }
     }
 
     fn shares(&self) -> String {
@@ -287,14 +338,8 @@ impl Crowd {
         }
         let missing = (1..=self.sent).filter(|&n| !self.read.contains_key(&value(n)));
         assert_eq!(missing.collect::<Vec<_>>(), [], "{}", self.shares());
-        let live: Vec<Actor> = self
-            .readers
-            .iter()
-            .filter(|(_, one)| !one.dead && !one.closed)
-            .map(|(&id, _)| id)
-            .collect();
-        for actor in &live {
-            self.close(*actor);
+        for actor in self.live_readers() {
+            self.close(actor);
         }
         for _ in 0..100 {
             self.cluster.world.run_for(100);
@@ -381,6 +426,23 @@ fn members_and_brokers_die_and_nothing_is_missed() {
             crowd.live(9_000);
         }
         crowd.await_balance(60_000);
+        crowd.finish();
+    }
+}
+
+#[test]
+fn whatever_happens_nothing_is_missed() {
+    for seed in 0..24 {
+        let way = WAYS[usize::try_from(seed % 6).expect("small")];
+        let mut crowd = Crowd::new(seed, false);
+        crowd.join(way);
+        crowd.join(way);
+        for _ in 0..8 {
+            crowd.strike(way);
+            let ms = crowd.cluster.world.draw(6_000);
+            crowd.live(ms);
+        }
+        crowd.await_balance(90_000);
         crowd.finish();
     }
 }

@@ -28,7 +28,7 @@
 //! | `ReplicaManager`, `Partition`, `ReplicaFetcherThread`, `DelayedProduce`, `DelayedFetch` | [`replica`] |
 //! | `BrokerLifecycleManager`, `KafkaApis`, `ForwardingManager` | [`broker`] |
 //! | `CoordinatorRuntime`, `GroupCoordinatorShard`, `GroupMetadataManager`, `OffsetMetadataManager` | `coordinator` |
-//! | `KafkaProducer`, `KafkaConsumer`, `NetworkClient` | [`client`] |
+//! | `KafkaProducer`, `KafkaConsumer`, `NetworkClient`, the members of groups | [`client`] |
 //!
 //! The version followed is Apache Kafka 4.2.
 

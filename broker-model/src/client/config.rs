@@ -26,7 +26,7 @@ pub struct ClientConfig {
 pub enum ClientKind {
     /// `KafkaProducer`.
     Producer(ProducerConfig),
-    /// `KafkaConsumer`, in assign mode.
+    /// `KafkaConsumer`, alone or in a group.
     Consumer(ConsumerConfig),
     /// `KafkaAdminClient`, with Kafka's default properties.
     Admin,

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! producer   accumulator (batches) → txn_manager (sequences) → sender (requests)  ┐
-//! consumer   positions (where) → fetcher (sessions, batches)                       ├ cluster ─ network
+//! consumer   group (membership, commits) → positions (where) → fetcher (sessions)  ├ cluster ─ network
 //! admin      one request at a time                                                 ┘ (metadata)
 //! ```
 

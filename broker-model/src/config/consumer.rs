@@ -255,6 +255,17 @@ impl ConsumerConfig {
             )));
         }
         let classic = self.group_protocol == GroupProtocol::Classic;
+        let is_known = |class: &String| {
+            let name = class.rsplit('.').next();
+            name.is_some_and(|name| ASSIGNORS.contains(&name))
+        };
+        let mut classes = self.partition_assignment_strategy.iter();
+        if let Some(unknown) = classes.find(|class| !is_known(class)) {
+            return Err(PropertyError::conflict(format!(
+                "there is no assignor {unknown}, only {}",
+                ASSIGNORS.join(", ")
+            )));
+        }
         if classic && self.session_timeout_ms <= self.heartbeat_interval_ms {
             let reason = "heartbeat.interval.ms must be below session.timeout.ms";
             return Err(PropertyError::conflict(reason));
@@ -262,6 +273,14 @@ impl ConsumerConfig {
         Ok(())
     }
 }
+
+/// The classes that `partition.assignment.strategy` may name.
+const ASSIGNORS: [&str; 4] = [
+    "RangeAssignor",
+    "RoundRobinAssignor",
+    "StickyAssignor",
+    "CooperativeStickyAssignor",
+];
 
 /// What cannot be set with `group.protocol=classic`.
 const CLASSIC_FOREIGN: &[&str] = &[
@@ -316,6 +335,17 @@ mod tests {
         );
         assert!(consumer(&[("group.remote.assignor", "uniform")]).is_err());
         assert!(consumer(&[("heartbeat.interval.ms", "45000")]).is_err());
+    }
+
+    #[test]
+    fn assignors_are_kafkas_classes() {
+        let by = |class| consumer(&[("partition.assignment.strategy", class)]).map(|_| ());
+        assert_eq!(
+            by("org.apache.kafka.clients.consumer.StickyAssignor"),
+            Ok(())
+        );
+        assert_eq!(by("RangeAssignor, RoundRobinAssignor"), Ok(()));
+        assert!(by("com.example.MyAssignor").is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whole clusters with the real clients, until records go all the way.
 
 mod groups;
+mod members;
 mod world;
 
 use std::collections::BTreeMap;

@@ -203,6 +203,10 @@ impl Consumer {
                 Happened::MetadataUpdated => {
                     let metadata = &self.cluster.metadata;
                     self.positions.resolve_topics(metadata, effects);
+                    let group = self.group.as_ref();
+                    if group.is_some_and(|group| group.is_subscribed()) {
+                        self.positions.follow_names(metadata, effects);
+                    }
                     self.positions.on_leaders_changed(metadata);
                 }
                 Happened::ConnectionChanged => {}

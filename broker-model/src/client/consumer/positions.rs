@@ -4,12 +4,15 @@
 //! leader it is validated before anything is fetched there (KIP-320), unless nothing was read yet.
 //! Sends nothing: `lookups` asks the brokers, `fetcher` fetches, `group` asks for committed offsets.
 
+mod state;
 mod subscribed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::state::{Assigned, FetchState, Held, Unresolved};
+pub(super) use self::state::{FetchPosition, Reset, ResetTo};
 use crate::client::command::{Event, ResetReason, StartFrom};
-use crate::client::metadata::{LeaderAndEpoch, Metadata};
+use crate::client::metadata::Metadata;
 use crate::config::AutoOffsetReset;
 use crate::effect::Effects;
 use crate::probe::Probe;
@@ -28,105 +31,6 @@ pub(super) struct Positions {
     /// The topics subscribed to by name: nothing else is fetched.
     subscribed: Option<BTreeSet<StrBytes>>,
     next_target: u64,
-}
-
-/// An assigned partition whose topic is not known yet.
-#[derive(Debug)]
-struct Unresolved {
-    name: TopicPartition,
-    start: StartFrom,
-    held: Held,
-}
-
-/// Why nothing is fetched from a partition that has a position.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-struct Held {
-    /// The application paused it.
-    paused: bool,
-    /// It is about to be revoked.
-    revoking: bool,
-    /// The application was not told of it yet.
-    unannounced: bool,
-}
-
-/// An end of the log that a position is set to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum ResetTo {
-    /// `ListOffsetsRequest.EARLIEST_TIMESTAMP`
-    Earliest,
-    /// `ListOffsetsRequest.LATEST_TIMESTAMP`
-    Latest,
-}
-
-impl ResetTo {
-    /// The timestamp that ListOffsets takes for it.
-    pub(super) fn timestamp(self) -> i64 {
-        match self {
-            ResetTo::Earliest => -2,
-            ResetTo::Latest => -1,
-        }
-    }
-}
-
-/// A place in the log (`FetchPosition`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct FetchPosition {
-    /// The next offset to fetch.
-    pub(super) offset: Offset,
-    /// The leader epoch of the batch before it, -1 if none was read.
-    pub(super) offset_epoch: LeaderEpoch,
-    /// The leader for which the position holds.
-    pub(super) leader: LeaderAndEpoch,
-}
-
-/// A position that has to be looked up, and the answer's address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Reset {
-    /// Where to.
-    pub(super) to: ResetTo,
-    /// Tells this reset from others of the partition.
-    pub(super) target: u64,
-}
-
-#[derive(Debug)]
-struct Assigned {
-    name: TopicPartition,
-    held: Held,
-    state: FetchState,
-    /// Nothing is asked or fetched before this moment, monotonic.
-    not_before_ms: u64,
-}
-
-/// `SubscriptionState.FetchStates`
-#[derive(Clone, Copy, Debug)]
-enum FetchState {
-    /// There is no position and no rule to find one (`auto.offset.reset = none`).
-    Initializing,
-    /// The group is asked for its committed offset.
-    AwaitCommitted { from: Offset },
-    /// The position is being looked up.
-    AwaitReset {
-        reset: Reset,
-        why: ResetReason,
-        from: Offset,
-    },
-    /// The leader changed: the log may have been cut below the position.
-    AwaitValidation(FetchPosition),
-    /// The position may be used.
-    Fetching(FetchPosition),
-}
-
-impl FetchState {
-    fn position(&self) -> Option<FetchPosition> {
-        match self {
-            FetchState::Initializing
-            | FetchState::AwaitCommitted { .. }
-            | FetchState::AwaitReset { .. } => None,
-            FetchState::AwaitValidation(position) | FetchState::Fetching(position) => {
-                Some(*position)
-            }
-        }
-    }
 }
 
 impl Positions {

@@ -104,6 +104,7 @@ impl Coordinator {
         let answer = match completion.result {
             Ok(answer) => *answer,
             Err(NetworkError::UnsupportedVersion) => {
+                self.back_off(env);
                 return Found::Never(ClientError::UnsupportedVersion);
             }
             Err(_) => return self.back_off(env),
@@ -120,7 +121,10 @@ impl Coordinator {
                 self.connect(env, node, endpoint(found.host, found.port))
             }
             Some(error) if error.is_retriable() => self.back_off(env),
-            Some(error) => Found::Never(ClientError::Broker(error)),
+            Some(error) => {
+                self.back_off(env);
+                Found::Never(ClientError::Broker(error))
+            }
         }
     }
 

@@ -28,8 +28,6 @@ impl Membership {
         match config.group_protocol {
             GroupProtocol::Classic => {
                 let assignors = assignors_of(&config.partition_assignment_strategy);
-                let assignors =
-                    assignors.unwrap_or_else(|class| panic!("there is no assignor {class}"));
                 Membership::Classic(Box::new(Classic::new(assignors)))
             }
             GroupProtocol::Consumer => Membership::Modern(Box::new(Modern::new())),

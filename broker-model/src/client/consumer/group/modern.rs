@@ -119,7 +119,7 @@ impl Modern {
         }
     }
 
-    fn become_(&mut self, next: State) {
+    fn transition_to(&mut self, next: State) {
         assert!(
             self.state == next || self.state.may_become(next),
             "a member went from {:?} to {next:?}",
@@ -197,7 +197,7 @@ impl Modern {
             reconciliation.outlived = true;
         }
         self.set_epoch(0);
-        self.become_(State::Joining);
+        self.transition_to(State::Joining);
         self.target = Local::NONE;
         self.names.clear();
     }
@@ -208,16 +208,17 @@ impl Modern {
         match self.state {
             State::PrepareLeaving => {
                 self.begin_leaving(false);
-                self.become_(State::Unsubscribed);
+                self.transition_to(State::Unsubscribed);
                 self.leave_unanswered = false;
             }
             State::Leaving => {
-                self.become_(State::Unsubscribed);
+                self.transition_to(State::Unsubscribed);
                 self.leave_unanswered = false;
             }
-            State::Unsubscribed => {}
-            _ => {
-                self.become_(State::Fenced);
+            // An older heartbeat is answered: the member is on its way out or back already.
+            State::Unsubscribed | State::Fenced | State::Stale | State::Fatal => {}
+            State::Joining | State::Reconciling | State::Acknowledging | State::Stable => {
+                self.transition_to(State::Fenced);
                 self.set_epoch(0);
                 self.release(env);
             }
@@ -227,8 +228,11 @@ impl Modern {
     /// Nothing can be done about that (`transitionToFatal`).
     fn fail(&mut self, env: &mut Env<'_>, error: ClientError) {
         self.failure = Some(error);
+        if matches!(self.state, State::Fenced | State::Stale) {
+            return;
+        }
         let was = self.state;
-        self.become_(State::Fatal);
+        self.transition_to(State::Fatal);
         self.known_as.generation = -1;
         self.leave_unanswered = false;
         let has_left = matches!(
@@ -296,7 +300,7 @@ impl Modern {
     /// before.
     pub(super) fn prepare_unsubscribing(&mut self, env: &mut Env<'_>, shared: &mut Shared) -> bool {
         if !self.is_not_in_group() && self.state != State::Leaving {
-            self.become_(State::PrepareLeaving);
+            self.transition_to(State::PrepareLeaving);
         }
         self.run_calls(env, shared);
         let is_calling = |one: &Reconciliation| one.is_calling();
@@ -323,12 +327,12 @@ impl Modern {
         self.clear_assignment(env);
         if self.is_not_in_group() {
             if matches!(self.state, State::Fenced) {
-                self.become_(State::Unsubscribed);
+                self.transition_to(State::Unsubscribed);
             }
             return;
         }
         if self.state != State::PrepareLeaving {
-            self.become_(State::PrepareLeaving);
+            self.transition_to(State::PrepareLeaving);
         }
         self.leave_unanswered = true;
         self.begin_leaving(shared.config.instance.is_some());
@@ -343,7 +347,7 @@ impl Modern {
         };
         self.set_epoch(epoch);
         self.current = Local::NONE;
-        self.become_(State::Leaving);
+        self.transition_to(State::Leaving);
     }
 
     /// Whether the coordinator has heard that the member leaves, or will not hear it.

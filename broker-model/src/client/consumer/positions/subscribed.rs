@@ -10,7 +10,7 @@ use super::{FetchPosition, FetchState, Held, Positions, Unresolved, moved};
 use crate::client::command::{OffsetAndMetadata, ResetReason, StartFrom};
 use crate::client::metadata::{LeaderAndEpoch, Metadata};
 use crate::effect::Effects;
-use crate::types::{LeaderEpoch, Offset, StrBytes, TopicIdPartition, TopicPartition};
+use crate::types::{LeaderEpoch, Offset, StrBytes, TopicIdPartition, TopicPartition, Uuid};
 
 impl Positions {
     /// From now on nothing but these topics is fetched; `None` lifts that.
@@ -40,6 +40,29 @@ impl Positions {
         self.unresolved.extend(new);
         self.update_held(unannounced, |held| held.unannounced = true);
         self.resolve_topics(metadata, effects);
+    }
+
+    /// Follows topics that were created anew: a group assigns names. The position goes on at the
+    /// same offset, as far as the new topic has that.
+    pub(in crate::client::consumer) fn follow_names(
+        &mut self,
+        metadata: &Metadata,
+        effects: &mut Effects,
+    ) {
+        let renewed = self.assigned.iter().filter_map(|(&old, assigned)| {
+            let topic = metadata.topic_id(&assigned.name.topic)?;
+            (topic != old.topic).then_some((old, topic))
+        });
+        let renewed: Vec<(TopicIdPartition, Uuid)> = renewed.collect();
+        for (old, topic) in renewed {
+            let assigned = self.assigned.remove(&old).expect("listed from there");
+            let partition = TopicIdPartition { topic, ..old };
+            if let Some(position) = assigned.state.position() {
+                let (from, why) = (Offset::UNKNOWN, ResetReason::Start);
+                moved(partition, from, position.offset, why, effects);
+            }
+            self.assigned.insert(partition, assigned);
+        }
     }
 
     /// Everything that is assigned.

@@ -82,16 +82,15 @@ impl Assignor {
         Assignor::ALL.into_iter().find(|one| one.name() == name)
     }
 
-    /// The assignor that `partition.assignment.strategy` names: a class name, or the assignor's
-    /// own.
+    /// The assignor that `partition.assignment.strategy` names by its class, with or without the
+    /// package.
     pub(super) fn of_class(class: &str) -> Option<Assignor> {
-        let class = class.rsplit('.').next().unwrap_or(class);
-        match class {
+        match class.rsplit('.').next()? {
             "RangeAssignor" => Some(Assignor::Range),
             "RoundRobinAssignor" => Some(Assignor::RoundRobin),
             "StickyAssignor" => Some(Assignor::Sticky),
             "CooperativeStickyAssignor" => Some(Assignor::CooperativeSticky),
-            other => Assignor::of_name(other),
+            _ => None,
         }
     }
 
@@ -126,11 +125,11 @@ impl Assignor {
     }
 }
 
-/// The assignors of `partition.assignment.strategy`, or the name of one that there is none of.
-pub(super) fn assignors_of(strategy: &[String]) -> Result<Vec<Assignor>, String> {
-    strategy
-        .iter()
-        .map(|class| Assignor::of_class(class).ok_or_else(|| class.clone()))
+/// The assignors of `partition.assignment.strategy`.
+pub(super) fn assignors_of(strategy: &[String]) -> Vec<Assignor> {
+    let assignors = strategy.iter().map(|class| Assignor::of_class(class));
+    assignors
+        .map(|assignor| assignor.expect("the configuration was checked"))
         .collect()
 }
 

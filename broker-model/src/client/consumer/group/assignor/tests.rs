@@ -145,6 +145,6 @@ fn different_subscriptions_are_balanced_as_far_as_they_allow() {
 fn an_assignor_is_known_by_class_and_by_name() {
     let class = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
     assert_eq!(Assignor::of_class(class), Some(Assignor::CooperativeSticky));
-    assert_eq!(Assignor::of_class("sticky"), Some(Assignor::Sticky));
+    assert_eq!(Assignor::of_name("sticky"), Some(Assignor::Sticky));
     assert_eq!(Assignor::of_class("com.example.Mine"), None);
 }

@@ -117,7 +117,7 @@ impl Modern {
         );
         if is_silent || !shared.coordinator.is_known() {
             if self.state == State::Leaving {
-                self.become_(State::Unsubscribed);
+                self.transition_to(State::Unsubscribed);
                 self.leave_unanswered = false;
             }
             return;
@@ -125,7 +125,7 @@ impl Modern {
         let is_leaving = matches!(self.state, State::PrepareLeaving | State::Leaving);
         if self.heartbeat.is_poll_late(env.now) && !is_leaving {
             self.poll_expired = true;
-            self.become_(State::PrepareLeaving);
+            self.transition_to(State::PrepareLeaving);
             self.begin_leaving(shared.config.instance.is_some());
             self.send_heartbeat(env, shared, false);
             self.heartbeat.reset();
@@ -154,13 +154,13 @@ impl Modern {
         );
         shared.coordinator.send(env, token, request, None);
         match self.state {
-            State::Acknowledging if self.is_reconciled() => self.become_(State::Stable),
-            State::Acknowledging => self.become_(State::Reconciling),
+            State::Acknowledging if self.is_reconciled() => self.transition_to(State::Stable),
+            State::Acknowledging => self.transition_to(State::Reconciling),
             State::Leaving if self.poll_expired => {
-                self.become_(State::Stale);
+                self.transition_to(State::Stale);
                 self.release(env);
             }
-            State::Leaving => self.become_(State::Unsubscribed),
+            State::Leaving => self.transition_to(State::Unsubscribed),
             _ => {}
         }
     }

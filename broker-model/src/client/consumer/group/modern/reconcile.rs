@@ -112,9 +112,9 @@ impl Modern {
     pub(super) fn on_assignment(&mut self, topics: BTreeMap<Uuid, BTreeSet<i32>>) {
         self.target.update(topics);
         if self.current != self.target {
-            self.become_(State::Reconciling);
+            self.transition_to(State::Reconciling);
         } else if matches!(self.state, State::Reconciling | State::Joining) {
-            self.become_(State::Stable);
+            self.transition_to(State::Stable);
         }
     }
 
@@ -133,7 +133,7 @@ impl Modern {
         let resolved = self.resolve(env);
         if !self.current.is_none() && resolved.topics == self.current.topics {
             self.current = resolved;
-            return self.become_(State::Acknowledging);
+            return self.transition_to(State::Acknowledging);
         }
         if shared.commits.is_auto() && !polls {
             return;
@@ -224,7 +224,7 @@ impl Modern {
                     if !is_aborted {
                         self.current = reconciliation.resolved;
                         shared.commits.restart_timer(env.now.mono_ms);
-                        self.become_(State::Acknowledging);
+                        self.transition_to(State::Acknowledging);
                     }
                     return;
                 }

@@ -239,6 +239,38 @@ fn faults_and_invariants_have_their_pages() {
 }
 
 #[test]
+fn excuses_are_on_the_page() {
+    let page: Vec<String> = doc("invariants.md")
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    let page = page.join(" ");
+    let mut excuses = 0;
+    let mut missing = Vec::new();
+    for (name, text) in sources() {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        if !name.starts_with("sim/src/check/") {
+            continue;
+        }
+        for excuse in code.split("/// An excuse: ").skip(1) {
+            let text = excuse.split('"').nth(1).unwrap_or_default();
+            excuses += 1;
+            if !page.contains(&format!("`{text}`")) {
+                missing.push(format!("{name}: {text:?}"));
+            }
+        }
+        // Whoever forgives says so where the reason is defined.
+        for (number, line) in (1..).zip(code.lines()) {
+            if line.contains("excused(\"") || line.contains("Excused(\"") {
+                missing.push(format!("{name}:{number} names its excuse on the spot"));
+            }
+        }
+    }
+    assert!(excuses > 5, "excuses are found by their documentation");
+    none("excuses that docs/invariants.md does not list", missing);
+}
+
+#[test]
 fn probes_are_named_where_they_are_reached() {
     let mut named = String::new();
     for scenario in Scenario::all().expect("every scenario can be read") {

@@ -97,8 +97,6 @@ pub enum WorldEvent {
     },
     /// A harness self-check failed (a message delivered twice, time gone back …).
     HarnessBroken {
-        /// Which check: `HX-2` …
-        check: &'static str,
         /// What happened.
         detail: String,
     },

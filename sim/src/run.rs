@@ -17,6 +17,7 @@ use crate::observe::{Phase, Setup, WorldEvent};
 use crate::plan::Plan;
 use crate::recorder::{Counts, Recorder};
 use crate::trace::{DigestValue, TraceSink};
+use crate::workload::SentDirectory;
 
 mod cast;
 mod converge;
@@ -97,9 +98,9 @@ fn through<E: Engine>(plan: &Plan, engine: E) -> Result<RunEnd, PropertyError> {
     let mut recorder = run.cluster.engine.into_recorder();
     let completed = stopped_by.is_none() && recorder.violation().is_none();
     let judge = recorder.take_judge();
-    // What was lost with nobody to blame: an export says so, the digest does not know it.
-    let destroyed = judge.iter().flat_map(|judge| judge.destroyed().to_vec());
-    recorder.lines.extend(destroyed);
+    // What only the judge knows of the cluster: an export says so, the digest does not know it.
+    let told = judge.iter().flat_map(|judge| judge.told().to_vec());
+    recorder.lines.extend(told);
     recorder.lines.sort_by_key(|line| line.n);
     let judgement = match judge {
         Some(judge) if completed => judge.finish(&ends),
@@ -125,6 +126,8 @@ pub(crate) struct Run<'a, E> {
     pub(crate) cluster: Cluster<E>,
     /// When the chaos phase began; the plan's time 0.
     start_us: u64,
+    /// What the plan's producers send.
+    sent: SentDirectory,
     /// Actors of the history so far.
     actors: u32,
     pinned_timers: bool,
@@ -137,6 +140,7 @@ impl<'a, E: Engine> Run<'a, E> {
             plan,
             cluster,
             start_us: 0,
+            sent: SentDirectory::default(),
             actors: 0,
             pinned_timers: false,
         }

@@ -351,4 +351,6 @@ pub struct PolledRecord {
     pub key: Option<Bytes>,
     /// Its value; `None` for a tombstone.
     pub value: Option<Bytes>,
+    /// How many headers it has.
+    pub headers: usize,
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use broker_model::types::NodeId;
 
 use super::Kind;
+#[cfg(test)]
+use super::world::lineage::HistoryCut;
 use super::{ALL, BLACK_BOX, Boxed, Judgement, Sink, Violation, World};
 use crate::history::{Body, Hdr, Line};
 use crate::observe::{Fact, NodeEnd, Observed, Setup};
@@ -36,8 +38,14 @@ impl Judge {
 
     /// Committed offsets of a partition were lost with nobody to blame.
     #[cfg(test)]
-    pub(super) fn destroy(&mut self, p: crate::history::P, from: i64, n: u64) {
-        self.world.clients.cut(p, from, n);
+    pub(super) fn destroy(&mut self, p: crate::history::P, cut: HistoryCut) {
+        self.world.clients.cut(p, cut);
+    }
+
+    /// A leader that was overruled committed a value.
+    #[cfg(test)]
+    pub(super) fn commit_in_vain(&mut self, p: crate::history::P, value: (i64, u64)) {
+        self.world.clients.committed_in_vain(p, &[value]);
     }
 
     fn with(world: World, checks: &[fn() -> Boxed]) -> Self {
@@ -78,11 +86,12 @@ impl Judge {
         self.unexpected.map(|index| &self.sink.violations()[index])
     }
 
-    /// Committed offsets that were lost so far and that nobody promised to keep, as history lines.
-    /// They belong into an exported history, in their order `n`, and into no digest.
+    /// What happened to leaders so far, and which committed offsets were lost that nobody promised to
+    /// keep, as history lines. They belong into an exported history, in their order `n`, and into no
+    /// digest.
     #[must_use]
-    pub fn destroyed(&self) -> &[Line] {
-        self.world.destroyed()
+    pub fn told(&self) -> &[Line] {
+        self.world.told()
     }
 
     /// Judges the whole run; `ends` are the nodes as they are now.

@@ -14,8 +14,9 @@ use broker_model::types::{
 pub(super) use batch::TestBatch;
 pub(super) use ending::Ending;
 
+use super::world::lineage::HistoryCut;
 use super::{Boxed, Class, Judge, Judgement, Violation};
-use crate::history::{Actor, Body, Er, Line, Op, P, Part, PollPart, Res, Role, Sent, V};
+use crate::history::{Actor, Body, Cfg, Er, Ev, Line, Op, P, Part, PollPart, Res, Role, Sent, V};
 use crate::observe::{Fact, NodeEnd, Observed, ReplicaEnd, Setup, Stop, WorldEvent};
 use crate::plan::{NodePlan, Plan, RunPlan, TopicPlan};
 use crate::seed::Seed;
@@ -27,6 +28,8 @@ pub(super) struct Case {
     n: u64,
     step_us: u64,
     t_us: u64,
+    /// Where the log begins for a final consumer.
+    log_start: i64,
     ends: BTreeMap<NodeId, NodeEnd>,
 }
 
@@ -47,6 +50,7 @@ impl Case {
             n: 0,
             step_us: 1_000,
             t_us: 0,
+            log_start: 0,
             ends: BTreeMap::new(),
         };
         (1..=3).fold(case, |case, node| {
@@ -127,17 +131,18 @@ impl Case {
 
     /// An actor with these properties; 1 and 2 are used as producers, from 10 on as consumers.
     pub(super) fn actor(self, a: u32, role: Role, cfg: &[(&str, &str)]) -> Self {
-        let cfg = cfg
-            .iter()
-            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+        let cfg = cfg_of(cfg);
         self.line(Body::Actor(Actor { a, role, cfg }))
     }
 
     /// Declares the partition.
     pub(super) fn part(self) -> Self {
-        let part = Part::new(0, "orders", partition(), BTreeMap::new());
-        self.line(Body::Part(part))
+        self.part_with(&[])
+    }
+
+    /// The same with these properties of its topic.
+    pub(super) fn part_with(self, cfg: &[(&str, &str)]) -> Self {
+        self.line(Body::Part(Part::new(0, "orders", partition(), cfg_of(cfg))))
     }
 
     /// A send begins; its operation has the value's number.
@@ -233,15 +238,41 @@ impl Case {
         })
     }
 
-    /// Committed offsets from that one on are lost with nobody to blame.
+    /// Ten committed offsets from that one on are lost with nobody to blame.
     pub(super) fn destroys(mut self, from: i64) -> Self {
         self.n += 1;
-        self.judge.destroy(0, from, self.n);
+        let (to, n) = (from + 10, self.n);
+        self.judge.destroy(0, HistoryCut { from, to, n });
         self
+    }
+
+    /// The final consumer finds the log to begin there.
+    pub(super) fn starting_at(self, log_start: i64) -> Self {
+        Self { log_start, ..self }
+    }
+
+    /// A leader that was overruled commits a value.
+    pub(super) fn commits_in_vain(mut self, off: i64, v: V) -> Self {
+        self.n += 1;
+        self.judge.commit_in_vain(0, (off, v));
+        self
+    }
+
+    /// A consumer's position is set.
+    pub(super) fn resets(self, a: u32, from: i64, to: i64, why: &str) -> Self {
+        let why = why.to_owned();
+        let ev = Ev::Reset {
+            p: 0,
+            from,
+            to,
+            why,
+        };
+        self.line(Body::Ev { a, ev })
     }
 
     /// A final consumer reads these records and reaches the end.
     pub(super) fn final_scan(self, end: i64, records: &[(i64, V)]) -> Self {
+        let start = self.log_start;
         let op = Op::ListOffsets {
             ps: vec![0],
             spec: -1,
@@ -251,7 +282,8 @@ impl Case {
         self.actor(99, Role::Final, &[])
             .line(Body::I { a: 99, o: 1, op })
             .line(Body::Ok { a: 99, o: 1, r })
-            .polls_to(99, 0, end, records)
+            .resets(99, -1, start, "start")
+            .polls_to(99, start, end, records)
     }
 
     /// A node as it is at the end.
@@ -313,6 +345,13 @@ impl Found {
         assert_eq!(self.0.violations.len(), 1, "{:#?}", self.0.violations);
         &self.0.violations[0]
     }
+}
+
+fn cfg_of(pairs: &[(&str, &str)]) -> Cfg {
+    let pairs = pairs.iter();
+    pairs
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn plan() -> Plan {

@@ -37,6 +37,11 @@ pub(super) fn check(args: &CheckArgs, out: &Out) -> Ended {
     let file =
         File::open(&args.history).map_err(|error| format!("cannot read {place}: {error}"))?;
     let lines = read_jsonl(BufReader::new(file)).map_err(|what| format!("{place} {what}"))?;
+    if !is_history(&lines) {
+        return Err(format!(
+            "{place} is not a history: its first line is no header"
+        ));
+    }
     let expected = expected(&lines);
     let judgement = black_box(&lines);
     let is_expected = |check: &str| expected.iter().any(|name| name == name_of(check));
@@ -89,6 +94,11 @@ pub(super) fn check(args: &CheckArgs, out: &Out) -> Ended {
     })
 }
 
+/// Whether somebody says what these lines are of. Nothing at all is no history.
+fn is_history(lines: &[Line]) -> bool {
+    matches!(lines.first(), Some(line) if matches!(line.b, Body::Hdr(_)))
+}
+
 /// What the run's scenario expected to be violated, as its header says.
 fn expected(lines: &[Line]) -> Vec<String> {
     let header = lines.iter().find_map(|line| match &line.b {
@@ -98,4 +108,20 @@ fn expected(lines: &[Line]) -> Vec<String> {
     header.map_or_else(Vec::new, |names| {
         names.split(',').map(str::to_owned).collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Hdr, Nem};
+
+    #[test]
+    fn a_history_begins_with_a_header() {
+        let line = |n, b| Line { n, t: 0, b };
+        let header = line(1, Body::Hdr(Hdr::default()));
+        let healed = line(2, Body::Nem(Nem::Heal { id: 1 }));
+        assert!(!is_history(&[]));
+        assert!(!is_history(std::slice::from_ref(&healed)));
+        assert!(is_history(&[header, healed]));
+    }
 }

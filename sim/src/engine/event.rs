@@ -138,7 +138,19 @@ impl EventEngine {
                     shell.wake(now_us, recorder, out);
                 });
             }
-            What::Deliver { link, way, parcel } => self.deliver(link, way, parcel),
+            What::Deliver {
+                link,
+                way,
+                number,
+                parcel,
+            } => match self.links[link as usize].arrives(way, number) {
+                None => self.deliver(link, way, parcel),
+                Some(wrong) => {
+                    let detail = format!("parcel {number} of connection {link} {wrong}");
+                    let broken = WorldEvent::HarnessBroken { detail };
+                    self.recorder.world(self.now_us, &broken);
+                }
+            },
             What::Resend { link } => self.connect(link),
         }
     }

@@ -57,6 +57,10 @@ struct Direction {
     draws: ChaCha8Rng,
     /// Nothing arrives before this.
     last_arrival_us: u64,
+    /// The number of the last parcel that left.
+    left: u64,
+    /// The number of the last parcel that arrived.
+    arrived: u64,
     /// A message was lost: silence.
     dead: bool,
     /// What a hold keeps back.
@@ -74,6 +78,8 @@ impl Link {
         let direction = |way: u64| Direction {
             draws: seed.stream(Purpose::Links, [client_key, server_key, n << 1 | way]),
             last_arrival_us: 0,
+            left: 0,
+            arrived: 0,
             dead: false,
             held: VecDeque::new(),
         };
@@ -117,18 +123,33 @@ impl Link {
         std::mem::take(&mut self.ways[way as usize].held)
     }
 
-    /// When a parcel that leaves now arrives, never before an earlier one.
-    pub(super) fn arrival_us(
+    /// A parcel leaves now: when it arrives, never before an earlier one, and its number.
+    pub(super) fn leaves(
         &mut self,
         way: Way,
         now_us: u64,
         latency_us: (u64, u64),
         extra_us: u64,
-    ) -> u64 {
+    ) -> (u64, u64) {
         let direction = &mut self.ways[way as usize];
         let span = latency_us.1 - latency_us.0 + 1;
         let latency = latency_us.0 + direction.draws.next_u64() % span;
         direction.last_arrival_us = direction.last_arrival_us.max(now_us + latency + extra_us);
-        direction.last_arrival_us
+        direction.left += 1;
+        (direction.last_arrival_us, direction.left)
+    }
+
+    /// A parcel arrives: what is wrong with that, if anything is.
+    pub(super) fn arrives(&mut self, way: Way, number: u64) -> Option<&'static str> {
+        let direction = &mut self.ways[way as usize];
+        let wrong = if number == 0 || direction.left < number {
+            Some("arrives and was never sent")
+        } else if number <= direction.arrived {
+            Some("arrives twice, or behind a later one")
+        } else {
+            None
+        };
+        direction.arrived = direction.arrived.max(number);
+        wrong
     }
 }

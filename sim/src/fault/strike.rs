@@ -100,15 +100,13 @@ impl Faults {
     /// Ends everything: faults that have not struck never will.
     pub fn heal(&mut self, cluster: &mut Cluster<impl Engine>) {
         self.planned.clear();
-        let mut due = std::mem::take(&mut self.due);
-        due.sort_by_key(|due| (due.at_us, due.fault));
-        for Due { fault, act, .. } in due {
+        while !self.due.is_empty() {
+            let Due { fault, act, .. } = self.due.remove(0);
             match act {
                 Act::ShutDown(_) => {}
                 act => self.act(cluster, fault, act),
             }
         }
-        self.due.clear();
     }
 
     fn strike(&mut self, cluster: &mut Cluster<impl Engine>, plan: &FaultPlan) {
@@ -302,6 +300,9 @@ impl Faults {
                 }
                 if !cluster.is_up(process) {
                     cluster.engine.start(process);
+                }
+                if self.due.iter().any(|due| due.fault == id) {
+                    return;
                 }
             }
             Act::Resume(process) => {

@@ -30,7 +30,7 @@ pub enum Nem {
         /// Which.
         name: String,
     },
-    /// A partition has another leader.
+    /// A broker began to lead a partition, or one that led it heard that it does not any more.
     LeaderChange {
         /// Which partition.
         p: P,
@@ -49,6 +49,10 @@ pub enum Nem {
         from: i64,
         /// The true high watermark before.
         to: i64,
+        /// If there are any, only these values at these offsets: a leader committed them that had been
+        /// overruled.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        vs: Vec<(i64, V)>,
     },
 }
 

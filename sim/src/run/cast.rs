@@ -48,7 +48,8 @@ impl<E: Engine> Run<'_, E> {
             Role::Admin,
             &BTreeMap::new(),
         );
-        let sent = self.sent();
+        self.sent = self.sends();
+        let sent = self.sent.clone();
         for client in &self.plan.clients {
             let (kind, role) = client_kind(client)?;
             let app = app(self.actors, client, &sent);
@@ -72,7 +73,12 @@ impl<E: Engine> Run<'_, E> {
                     ("auto.offset.reset".to_owned(), "earliest".to_owned()),
                 ]);
                 let kind = ClientKind::Consumer(ConsumerConfig::from_properties(&properties)?);
-                let app = Box::new(Scan::new(self.actors, &topic.name, committed, self.sent()));
+                let app = Box::new(Scan::new(
+                    self.actors,
+                    &topic.name,
+                    committed,
+                    self.sent.clone(),
+                ));
                 let name = format!("final/{}/{level}", topic.name);
                 let role = Role::Final;
                 scans.push(self.add_client(&name, kind, app, role, &properties));
@@ -82,13 +88,18 @@ impl<E: Engine> Run<'_, E> {
     }
 
     /// What the plan's producers send; the admin client is actor 0.
-    fn sent(&self) -> SentDirectory {
+    fn sends(&self) -> SentDirectory {
         let clients = (1..).zip(&self.plan.clients);
         let sends = clients.filter_map(|(actor, client)| match &client.script {
             Script::Produce { sends, .. } => Some((actor, sends.clone())),
             Script::Consume { .. } => None,
         });
-        SentDirectory::new(sends.collect())
+        let mut topics = self.plan.topics.iter();
+        let append_time = topics.any(|topic| {
+            let kind = topic.config.get("message.timestamp.type");
+            kind.is_some_and(|kind| kind == "LogAppendTime")
+        });
+        SentDirectory::new(sends.collect(), append_time)
     }
 
     fn add_node(&mut self, node: &NodePlan, config: NodeConfig) {
@@ -272,7 +283,9 @@ fn client_kind(client: &ClientPlan) -> Result<(ClientKind, Role), PropertyError>
 
 fn app(actor: u32, client: &ClientPlan, sent: &SentDirectory) -> Box<dyn App> {
     match &client.script {
-        Script::Produce { topic, sends } => Box::new(Produce::new(actor, topic, sends.clone())),
+        Script::Produce { topic, sends } => {
+            Box::new(Produce::new(actor, topic, sends.clone(), sent.clone()))
+        }
         Script::Consume {
             topic,
             from_ms,

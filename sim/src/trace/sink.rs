@@ -194,7 +194,7 @@ impl TraceSink {
             WorldEvent::FaultEnded { id, kind } => ("heal", format!("#{id} {kind}")),
             WorldEvent::FaultEffective { id, kind } => ("effective", format!("#{id} {kind}")),
             WorldEvent::Phase(phase) => ("phase", format!("{phase:?}")),
-            WorldEvent::HarnessBroken { check, detail } => ("broken", format!("{check} {detail}")),
+            WorldEvent::HarnessBroken { detail } => ("broken", detail.clone()),
         };
         self.push(at_us, "world", verb, what);
     }

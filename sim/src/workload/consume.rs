@@ -42,6 +42,7 @@ pub struct Consume {
     /// Where a script wants it to go on.
     sought: Option<i64>,
     draining: bool,
+    /// Of every assigned partition.
     positions: BTreeMap<TopicIdPartition, i64>,
 }
 
@@ -90,6 +91,7 @@ impl Consume {
             .collect();
         calls.push_back(Command::Assign { partitions });
         self.assigned = true;
+        self.stand_at(NOWHERE);
     }
 
     /// Goes to an offset of every partition, or to its beginning.
@@ -117,6 +119,22 @@ impl Consume {
             .partitions()
             .map(|partition| Command::Seek { partition, to });
         calls.extend(seeks);
+        self.stand_at(match to {
+            StartFrom::At(offset) => offset.0,
+            _ => NOWHERE,
+        });
+    }
+
+    /// Every assigned partition has this position now.
+    fn stand_at(&mut self, position: i64) {
+        let facts = self
+            .facts
+            .expect("consumption starts once the topics exist");
+        for partition in 0..facts.partitions {
+            let topic = facts.id;
+            let partition = TopicIdPartition { topic, partition };
+            self.positions.insert(partition, position);
+        }
     }
 
     fn poll(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
@@ -132,6 +150,9 @@ impl Consume {
 
 /// Between two polls that a script lets go.
 const RELEASED_PAUSE_MS: u64 = 10;
+
+/// A position that is not known yet: before all others.
+const NOWHERE: i64 = -1;
 
 /// `ListOffsets.EARLIEST_TIMESTAMP`, as the history names the beginning of a log.
 const BEGINNING: i64 = -2;

@@ -1,6 +1,7 @@
 //! What the applications do with their clients: they call, record each call in the history, and
 //! record what came of it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
@@ -8,7 +9,7 @@ use broker_model::client::command::{Command, Event, OpId, PolledRecord};
 use broker_model::types::TopicIdPartition;
 
 use crate::cluster::TopicFacts;
-use crate::history::{Body, Er, Op, Res, value};
+use crate::history::{Body, Er, Op, Res, V, value};
 use crate::plan::SendPlan;
 use crate::recorder::Recorder;
 
@@ -52,7 +53,7 @@ pub trait App {
     /// What it still waits for, for people.
     fn waits_for(&self) -> String;
 
-    /// The positions that it has consumed to, where it consumes.
+    /// The positions that it has consumed to, of every partition that it was assigned; -1 is none.
     fn positions(&self) -> Option<&BTreeMap<TopicIdPartition, i64>> {
         None
     }
@@ -132,19 +133,30 @@ impl Journal {
 }
 
 /// What the plan sends, so that a reader can tell whether a record is what was sent: by actor and
-/// counter the key and the partition, where they were chosen beforehand.
+/// counter the key and the partition, where they were chosen beforehand, and when it was sent.
 #[derive(Clone, Default, Debug)]
 pub struct SentDirectory {
     sends: Rc<BTreeMap<u32, Vec<SendPlan>>>,
+    /// By value: what the producer's wall clock said, in milliseconds since 1970.
+    times_ms: Rc<RefCell<BTreeMap<V, i64>>>,
+    /// Whether brokers write their own times into records.
+    append_time: bool,
 }
 
 impl SentDirectory {
-    /// Of those producers, by actor.
+    /// Of those producers, by actor; `append_time` if brokers write their own times into records.
     #[must_use]
-    pub fn new(sends: BTreeMap<u32, Vec<SendPlan>>) -> Self {
+    pub fn new(sends: BTreeMap<u32, Vec<SendPlan>>, append_time: bool) -> Self {
         SentDirectory {
             sends: Rc::new(sends),
+            times_ms: Rc::default(),
+            append_time,
         }
+    }
+
+    /// A value is sent; the producer's wall clock says that.
+    pub fn sent(&self, v: V, wall_ms: i64) {
+        self.times_ms.borrow_mut().insert(v, wall_ms);
     }
 
     /// Reads a record's value; otherwise says why it is not what anybody sent.
@@ -176,6 +188,57 @@ impl SentDirectory {
         {
             return Err("it was sent to another partition".to_owned());
         }
+        if record.headers > 0 {
+            return Err("it was sent without headers".to_owned());
+        }
+        let times_ms = self.times_ms.borrow();
+        let sent_ms = times_ms.get(&value.v).filter(|_| !self.append_time);
+        if sent_ms.is_some_and(|&sent_ms| sent_ms != record.timestamp_ms) {
+            return Err("its time is not when it was sent".to_owned());
+        }
         Ok(value.v)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_model::types::{LeaderEpoch, Offset};
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_not_as_it_was_sent_is_garbage() {
+        let send = SendPlan {
+            at_us: 0,
+            partition: Some(1),
+            key: Some(7),
+            bytes: 24,
+        };
+        let sent = SentDirectory::new(BTreeMap::from([(3, vec![send])]), false);
+        sent.sent(77, 5_000);
+        let record = PolledRecord {
+            offset: Offset(0),
+            leader_epoch: LeaderEpoch(1),
+            timestamp_ms: 5_000,
+            key: Some(Bytes::copy_from_slice(&7_u64.to_be_bytes())),
+            value: Some(value::encode(77, 3, 0, 24)),
+            headers: 0,
+        };
+        let read = |change: fn(&mut PolledRecord)| {
+            let mut record = record.clone();
+            change(&mut record);
+            sent.read(&record, 1, 2)
+        };
+        let is_wrong = |change, text: &str| {
+            let why = read(change).expect_err("it is garbage");
+            assert!(why.contains(text), "{why}");
+        };
+        assert_eq!(read(|_| {}), Ok(77));
+        is_wrong(|record| record.key = None, "key");
+        is_wrong(|record| record.value = None, "checksum");
+        is_wrong(|record| record.headers = 1, "headers");
+        is_wrong(|record| record.timestamp_ms += 1, "its time");
+        assert!(sent.read(&record, 0, 2).is_err(), "another partition");
     }
 }

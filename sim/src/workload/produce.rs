@@ -7,17 +7,19 @@ use broker_model::client::partition_for_key;
 use broker_model::types::StrBytes;
 use bytes::Bytes;
 
-use super::{App, Journal};
+use super::{App, Journal, SentDirectory};
 use crate::cluster::TopicFacts;
 use crate::history::{Er, Op, Res, Sent, value};
 use crate::plan::SendPlan;
 use crate::recorder::Recorder;
+use crate::run::WALL_START_MS;
 
 /// A producing application.
 pub struct Produce {
     journal: Journal,
     topic: StrBytes,
     sends: Vec<SendPlan>,
+    sent: SentDirectory,
     start_us: Option<u64>,
     facts: Option<TopicFacts>,
     next: usize,
@@ -30,11 +32,12 @@ pub struct Produce {
 impl Produce {
     /// An application that will send those records, in order of time.
     #[must_use]
-    pub fn new(actor: u32, topic: &str, sends: Vec<SendPlan>) -> Self {
+    pub fn new(actor: u32, topic: &str, sends: Vec<SendPlan>, sent: SentDirectory) -> Self {
         Produce {
             journal: Journal::new(actor),
             topic: StrBytes::from_string(topic.to_owned()),
             sends,
+            sent,
             start_us: None,
             facts: None,
             next: 0,
@@ -74,6 +77,8 @@ impl Produce {
         };
         let op = self.journal.invoke(now_us, recorder, op);
         self.outstanding.insert(op, v);
+        let sent_ms = i64::try_from(now_us / 1_000).expect("a run is short");
+        self.sent.sent(v, WALL_START_MS + sent_ms);
         let bytes = usize::try_from(send.bytes).expect("a value is short");
         let value = value::encode(v, self.journal.actor(), counter, bytes);
         calls.push_back(Command::Send {

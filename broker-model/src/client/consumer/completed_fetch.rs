@@ -169,6 +169,7 @@ impl CompletedFetch {
                     timestamp_ms: record.timestamp,
                     key: record.key.map(|key| records.slice_ref(key)),
                     value: record.value.map(|value| records.slice_ref(value)),
+                    headers: record.headers.len(),
                 });
             }
         }

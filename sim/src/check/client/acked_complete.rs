@@ -33,7 +33,8 @@ impl Check for AckedComplete {
                 continue;
             };
             let start = scan.from.unwrap_or(0);
-            if value.off >= 0 && value.off < start {
+            let removed = clients.part(p).is_some_and(|part| part.loses_records);
+            if removed && value.off >= 0 && value.off < start {
                 // DeleteRecords or retention moved the log's start.
                 continue;
             }
@@ -96,9 +97,13 @@ mod tests {
     use crate::history::Role;
 
     fn planned(expect: &[&str], acks: &str) -> Case {
+        planned_with(&[], expect, acks)
+    }
+
+    fn planned_with(part: &[(&str, &str)], expect: &[&str], acks: &str) -> Case {
         let expect: Vec<String> = expect.iter().map(|&name| name.to_owned()).collect();
         Case::planned(make::<AckedComplete>, |plan| plan.expect = expect)
-            .part()
+            .part_with(part)
             .actor(1, Role::Producer, &[("acks", acks)])
             .sends(1, 100)
             .acked(1, 100, 0)
@@ -120,6 +125,18 @@ mod tests {
             .final_scan(1, &[(0, 100)])
             .end()
             .fails("offset 1 was acknowledged and is gone");
+    }
+
+    #[test]
+    fn a_log_whose_head_is_gone_is_found_unless_it_may_be_removed() {
+        let scanned = |part: &[(&str, &str)]| {
+            planned_with(part, &[], "all")
+                .starting_at(1)
+                .final_scan(2, &[(1, 101)])
+                .end()
+        };
+        scanned(&[]).fails("orders-0 offset 0 was acknowledged and is gone");
+        scanned(&[("retention.ms", "1000")]).passes();
     }
 
     #[test]

@@ -35,7 +35,8 @@ impl Check for CommittedImmutable {
                 continue;
             }
             let same_epoch = before.epoch.is_some() && before.epoch == sight.epoch;
-            if !same_epoch && clients.destroyed(sight.p, sight.off) {
+            let void = |v| clients.is_void_there(v, sight.p, sight.off);
+            if !same_epoch && (void(value.v) || void(before.v)) {
                 sink.excused(DESTROYED);
                 continue;
             }
@@ -68,11 +69,12 @@ fn acked_twice(event: &Observed<'_>, world: &World, id: usize, sink: &mut Sink) 
     let Some(p) = value.p else {
         return;
     };
-    if clients.destroyed(p, value.off) {
+    let before = world.moment.clients.acked_before;
+    if clients.is_void(value, p, value.off) || clients.is_void_there(before, p, value.off) {
         sink.excused(DESTROYED);
         return;
     }
-    let other = clients.find(world.moment.clients.acked_before);
+    let other = clients.find(before);
     sink.fail(
         Violation::new(format!(
             "{} offset {} was acknowledged to two sends",
@@ -140,6 +142,49 @@ mod tests {
             .polls(11, 5, &[(5, 100)])
             .end()
             .passes();
+    }
+
+    #[test]
+    fn what_was_written_after_the_destruction_stays() {
+        let written = |case: Case| case.sends(1, 102).sends(1, 103);
+        let read = |case: Case| {
+            case.polls(10, 5, &[(5, 102)])
+                .polls(11, 5, &[(5, 103)])
+                .end()
+        };
+        read(written(case().destroys(5))).fails("two values");
+        read(written(case()).destroys(5)).is_excused(DESTROYED);
+        // Offsets behind what was committed then were not destroyed.
+        read(written(case()).destroys(50)).fails("two values");
+        // Somebody still reads the old value of a leader that was overruled.
+        let case = written(case().sends(1, 100).destroys(5));
+        case.polls(10, 5, &[(5, 100)])
+            .polls(11, 5, &[(5, 102)])
+            .polls(10, 5, &[(5, 103)])
+            .end()
+            .fails("value 0x66");
+    }
+
+    #[test]
+    fn what_was_committed_in_vain_is_no_concern_of_others() {
+        let read = |case: Case| {
+            case.sends(1, 102)
+                .sends(1, 103)
+                .sends(1, 104)
+                .commits_in_vain(5, 102)
+                .polls(10, 5, &[(5, 102)])
+                .polls(11, 5, &[(5, 103)])
+        };
+        read(case())
+            .polls(10, 5, &[(5, 103)])
+            .acked(1, 102, 5)
+            .acked(1, 103, 5)
+            .end()
+            .passes();
+        read(case())
+            .polls(10, 5, &[(5, 104)])
+            .end()
+            .fails("two values");
     }
 
     #[test]

@@ -52,7 +52,9 @@ fn session<'a>(world: &'a World, actor: &ActorFacts, sink: &mut Sink) {
             Some(_) => sink.exercised(),
             None => {}
         }
-        if before.is_none_or(|(before_off, _)| before_off < off) {
+        // What was destroyed holds nobody back.
+        let void = world.clients.is_void(value, p, off);
+        if !void && before.is_none_or(|(before_off, _)| before_off < off) {
             furthest.insert(p, (off, value));
         }
     }
@@ -77,7 +79,7 @@ fn judge(
 ) {
     let clients = &world.clients;
     let held_back = actor.gates.idempotent || before.state == SendState::Ok && before.att == 1;
-    if clients.destroyed(p, before_off) {
+    if clients.is_void(value, p, off) {
         sink.excused(DESTROYED);
     } else if !held_back {
         sink.excused(NOT_IDEMPOTENT);
@@ -193,6 +195,16 @@ mod tests {
             .polls(10, 5, &[(5, 101), (6, 100)])
             .end()
             .fails("out of order");
+    }
+
+    #[test]
+    fn only_a_destruction_after_the_send_excuses_it() {
+        let sent = |case: Case| case.sends(1, 102).sends(1, 103);
+        let acked = |case: Case| case.acked(1, 102, 6).acked(1, 103, 5).end();
+        let case = || case(&[]);
+        acked(sent(case()).destroys(5)).is_silent();
+        acked(sent(case()).commits_in_vain(5, 103)).is_excused(DESTROYED);
+        acked(sent(case().destroys(5))).fails("out of order");
     }
 
     #[test]

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
     use crate::check::make;
     use crate::check::testing::Case;
-    use crate::history::{Body, Ev, Op, Role};
+    use crate::history::{Body, Op, Role};
 
     fn case() -> Case {
         Case::of(make::<Jump>)
@@ -52,22 +52,16 @@ mod tests {
             .polls(10, 5, &[(5, 100)])
     }
 
-    fn resets_to(to: i64) -> Body {
-        Body::Ev {
-            a: 10,
-            ev: Ev::Reset {
-                p: 0,
-                from: 6,
-                to,
-                why: "truncated".to_owned(),
-            },
-        }
-    }
-
     #[test]
     fn a_jump_is_found() {
         case()
             .polls(10, 8, &[(8, 101)])
+            .end()
+            .fails("consumer of orders-0 jumped");
+        // Neither where it stood nor where it was sent.
+        case()
+            .resets(10, 6, 1, "truncated")
+            .polls(10, 3, &[(3, 99)])
             .end()
             .fails("consumer of orders-0 jumped");
     }
@@ -83,7 +77,7 @@ mod tests {
                 op: seek,
             })
             .polls(10, 2, &[(2, 98)])
-            .line(resets_to(1))
+            .resets(10, 3, 1, "truncated")
             .polls(10, 1, &[(1, 97)])
             .end()
             .passes();

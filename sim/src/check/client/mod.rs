@@ -30,7 +30,7 @@ pub(super) const LOSSY: &str = "a disk was lost in a real cluster";
 
 /// Why a value that should be at that offset may be gone: whatever it was, it came after the send.
 fn may_be_gone(clients: &Clients, value: &ValueFacts, p: P, offset: i64) -> Option<&'static str> {
-    if clients.destroyed_after(p, offset, value.invoked_n) {
+    if clients.is_void(value, p, offset) {
         Some(DESTROYED)
     } else if clients.part(p).is_some_and(|part| part.loses_records) {
         Some(REMOVED)

@@ -48,7 +48,7 @@ impl Check for NoDuplicates {
     fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
         for sight in &world.moment.clients.sights {
             match sight.place_before {
-                Some(place) if place == (sight.p, sight.off) => sink.exercised(),
+                Some(place) if place == (sight.p, sight.off) => {}
                 Some(first) => {
                     let twice = Twice {
                         value: sight.value,
@@ -63,7 +63,6 @@ impl Check for NoDuplicates {
                         twice.judge(world, sink);
                     }
                 }
-                None if world.clients.value(sight.value).att > 1 => sink.exercised(),
                 None => {}
             }
         }
@@ -72,6 +71,12 @@ impl Check for NoDuplicates {
     fn finish(&mut self, world: &World, sink: &mut Sink) {
         for twice in self.open.drain(..) {
             twice.judge(world, sink);
+        }
+        for value in &world.clients.values {
+            // Only what was sent again could be there again.
+            if value.att > 1 && value.place.is_some() {
+                sink.exercised();
+            }
         }
     }
 }
@@ -111,7 +116,7 @@ impl Twice {
             .is_some_and(|gates| gates.idempotent);
         let expiration_ms = number(&clients.cfg, "producer.id.expiration.ms", 86_400_000);
         let (p, off) = self.first;
-        if clients.destroyed(p, off) || clients.destroyed(p, self.second.1) {
+        if clients.is_void(value, p, off) || clients.is_void(value, p, self.second.1) {
             Some(DESTROYED)
         } else if !idempotent && value.att != 1 {
             Some(NOT_IDEMPOTENT)
@@ -180,6 +185,13 @@ mod tests {
             .polls(10, 5, &[(5, 100)])
             .end()
             .passes();
+        // Who was sent once could not be there twice, however many read it.
+        case(&[])
+            .acked(1, 100, 5)
+            .polls(10, 5, &[(5, 100)])
+            .final_scan(6, &[(5, 100)])
+            .end()
+            .is_silent();
     }
 
     #[test]
@@ -194,6 +206,17 @@ mod tests {
         twice(anew).is_excused(RENUMBERED);
         twice(anew.after(1)).fails("read in two places");
         twice(anew.numbered(1, false)).fails("read in two places");
+    }
+
+    #[test]
+    fn only_a_destruction_after_the_send_excuses_a_second_copy() {
+        let twice = |case: Case| {
+            case.acked_after(1, 101, 6, 2)
+                .polls(10, 5, &[(5, 101), (6, 101)])
+                .end()
+        };
+        twice(case(&[]).sends(1, 101).destroys(5)).is_excused(DESTROYED);
+        twice(case(&[]).destroys(5).sends(1, 101)).fails("read in two places");
     }
 
     #[test]

@@ -58,6 +58,7 @@ fn sweep(world: &World, placed: &[(P, i64, &ValueFacts)], sink: &mut Sink) {
         let acks_all = clients
             .gates_of(value)
             .is_some_and(|gates| gates.acks == -1);
+        let void = clients.is_void(value, p, off);
         if let Some((before_off, before)) = latest
             && value.state == SendState::Ok
             && acks_all
@@ -65,7 +66,7 @@ fn sweep(world: &World, placed: &[(P, i64, &ValueFacts)], sink: &mut Sink) {
         {
             if !ended_before(clients, value, before) {
                 sink.exercised();
-            } else if clients.destroyed(p, off) {
+            } else if void {
                 sink.excused(DESTROYED);
             } else {
                 let headline = format!("{} is not in the order of time", clients.name(p));
@@ -84,7 +85,8 @@ fn sweep(world: &World, placed: &[(P, i64, &ValueFacts)], sink: &mut Sink) {
                 );
             }
         }
-        if latest.is_none_or(|(_, latest)| latest.invoked_n < value.invoked_n) {
+        // What was destroyed holds nobody back.
+        if !void && latest.is_none_or(|(_, latest)| latest.invoked_n < value.invoked_n) {
             latest = Some((off, value));
         }
     }
@@ -135,6 +137,15 @@ mod tests {
             .polls(10, 5, &[(5, 101), (6, 100)])
             .end()
             .fails("not in the order of time");
+    }
+
+    #[test]
+    fn only_a_destruction_after_the_send_excuses_it() {
+        let sent = |case: Case| case.sends(1, 100).acked(1, 100, 6);
+        let later = |case: Case| case.sends(2, 101).acked(2, 101, 5).end();
+        later(sent(case()).destroys(5)).is_excused(DESTROYED);
+        later(sent(case().destroys(5))).fails("not in the order of time");
+        later(sent(case()).commits_in_vain(6, 100)).is_excused(DESTROYED);
     }
 
     #[test]

@@ -97,6 +97,24 @@ mod tests {
     }
 
     #[test]
+    fn the_first_poll_after_a_reset_is_judged_like_all_polls() {
+        case()
+            .resets(10, -1, 0, "start")
+            .polls(10, 0, &[(1, 101)])
+            .final_scan(2, &[(0, 100), (1, 101)])
+            .end()
+            .fails("skipped orders-0 offset 0");
+        // This one had begun before, and need not say what it passed on its way.
+        case()
+            .polls(10, 0, &[(0, 100)])
+            .resets(10, 1, 0, "truncated")
+            .polls(10, 1, &[(1, 101)])
+            .final_scan(2, &[(0, 100), (1, 101)])
+            .end()
+            .passes();
+    }
+
+    #[test]
     fn an_offset_without_a_record_may_be_passed() {
         case()
             .polls(10, 0, &[(0, 100), (2, 101)])

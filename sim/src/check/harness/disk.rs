@@ -2,7 +2,6 @@
 
 use broker_model::effect::File;
 
-use super::told;
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::observe::{Fact, Observed, WorldEvent};
 
@@ -16,11 +15,10 @@ impl Check for Disk {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::DiskAfterPowerLoss, Kind::HarnessBroken]
+        &[Kind::DiskAfterPowerLoss]
     }
 
     fn on(&mut self, event: &Observed<'_>, _world: &World, sink: &mut Sink) {
-        told(event, "HX-5", sink);
         let Fact::World(WorldEvent::DiskAfterPowerLoss {
             node,
             file,

@@ -1,13 +1,19 @@
-//! No process ends by itself unless it was asked to: a fatal state is not passed over in silence.
+//! No process ends by itself unless it was asked to: a fatal state is not passed over in silence. A rolling
+//! restart asks each broker once.
 
-use super::told;
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker_model::types::NodeId;
+
 use crate::check::{Check, Kind, Sink, Violation, World};
-use crate::fault::Fault;
 use crate::observe::{Fact, Observed, Stop, WorldEvent};
 
 /// See the module.
 #[derive(Default)]
-pub(in crate::check) struct Halts;
+pub(in crate::check) struct Halts {
+    /// The brokers that each rolling restart still has to stop.
+    asked: BTreeMap<u32, BTreeSet<String>>,
+}
 
 impl Check for Halts {
     fn name(&self) -> &'static str {
@@ -15,27 +21,43 @@ impl Check for Halts {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Stopped, Kind::HarnessBroken]
+        &[Kind::Stopped, Kind::FaultBegan, Kind::FaultEnded]
     }
 
-    fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
-        told(event, "HX-4", sink);
-        let Fact::World(WorldEvent::Stopped { node, how, .. }) = event.fact else {
-            return;
-        };
-        let asked = world.plan.as_ref().is_some_and(|plan| {
-            let mut faults = plan.faults.iter();
-            faults.any(|plan| matches!(plan.fault, Fault::RollingRestart { .. }))
-        });
-        if *how == Stop::Halted && !asked {
-            sink.fail(Violation::new(format!("n{node} ended by itself")).fact(
-                "halted",
-                event.t_us,
-                "and nothing in the plan asks for it",
-            ));
-        } else {
-            sink.exercised();
+    fn on(&mut self, event: &Observed<'_>, _world: &World, sink: &mut Sink) {
+        match event.fact {
+            Fact::World(WorldEvent::FaultBegan {
+                id,
+                kind: "rolling-restart",
+                target,
+            }) => {
+                let brokers = target.split(',').map(str::to_owned).collect();
+                self.asked.insert(*id, brokers);
+            }
+            Fact::World(WorldEvent::FaultEnded { id, .. }) => {
+                self.asked.remove(id);
+            }
+            Fact::World(WorldEvent::Stopped { node, how, .. }) => {
+                if *how != Stop::Halted || self.was_asked(*node) {
+                    sink.exercised();
+                } else {
+                    sink.fail(Violation::new(format!("n{node} ended by itself")).fact(
+                        "halted",
+                        event.t_us,
+                        "and nobody asked it to",
+                    ));
+                }
+            }
+            _ => {}
         }
+    }
+}
+
+impl Halts {
+    /// Whether a rolling restart has to stop the broker, for the first time.
+    fn was_asked(&mut self, node: NodeId) -> bool {
+        let name = format!("n{node}");
+        self.asked.values_mut().any(|brokers| brokers.remove(&name))
     }
 }
 
@@ -44,7 +66,6 @@ mod tests {
     use super::*;
     use crate::check::make;
     use crate::check::testing::Case;
-    use crate::plan::FaultPlan;
 
     #[test]
     fn a_process_that_ends_by_itself_is_found() {
@@ -55,18 +76,28 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_restarted_in_order_may_end() {
-        let restarts = FaultPlan {
+    fn a_process_that_is_restarted_in_order_may_end_once() {
+        const ENDED: WorldEvent = WorldEvent::FaultEnded {
             id: 1,
-            at_ms: 0,
-            fault: Fault::RollingRestart {
-                down_ms: 1,
-                gap_ms: 1,
-            },
+            kind: "rolling-restart",
         };
-        Case::planned(make::<Halts>, |plan| plan.faults.push(restarts))
+        let restarting = || {
+            Case::of(make::<Halts>).happens(WorldEvent::FaultBegan {
+                id: 1,
+                kind: "rolling-restart",
+                target: "n1,n2".to_owned(),
+            })
+        };
+        restarting()
             .stops(1, Stop::Halted)
+            .stops(2, Stop::Halted)
+            .happens(ENDED)
+            .stops(1, Stop::Killed)
             .end()
             .passes();
+        let fails = |case: Case| case.end().fails("ended by itself");
+        fails(restarting().stops(1, Stop::Halted).stops(1, Stop::Halted));
+        fails(restarting().stops(3, Stop::Halted));
+        fails(restarting().happens(ENDED).stops(1, Stop::Halted));
     }
 }

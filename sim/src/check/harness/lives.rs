@@ -1,6 +1,5 @@
 //! Nobody acts before it is born or after its death, each operation begins once and ends at most once.
 
-use super::told;
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::observe::{Fact, Observed};
 
@@ -18,7 +17,6 @@ impl Check for Lives {
     }
 
     fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
-        told(event, "HX-3", sink);
         match event.fact {
             Fact::Note {
                 node, incarnation, ..

@@ -1,14 +1,21 @@
 //! A node's raft epoch never goes back, not even over a restart: what was flushed stays, and a
-//! process kill loses nothing that was written. Kafka's simulation: MonotonicEpoch.
+//! process kill loses nothing that was written. Kafka's simulation: MonotonicEpoch. Nor does a node act in
+//! an epoch before it is on disk (`QuorumState.durableTransitionTo`).
+
+use std::collections::BTreeMap;
 
 use broker_model::note::Note;
+use broker_model::types::{LeaderEpoch, NodeId};
 
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::observe::{Fact, Observed};
 
 /// See the module.
 #[derive(Default)]
-pub(in crate::check) struct EpochMonotonic;
+pub(in crate::check) struct EpochMonotonic {
+    /// The epoch that each node's recovery found.
+    recovered: BTreeMap<NodeId, LeaderEpoch>,
+}
 
 impl Check for EpochMonotonic {
     fn name(&self) -> &'static str {
@@ -25,13 +32,20 @@ impl Check for EpochMonotonic {
         };
         let before = &world.moment.raft;
         let (now, least, what) = match *note {
-            Note::RaftRole { epoch, .. } if before.role.is_some() => {
-                (epoch, before.epoch, "in memory")
+            Note::RaftRole { epoch, .. } => {
+                self.on_disk(event, (node, epoch), world, sink);
+                match before.role {
+                    Some(_) => (epoch, before.epoch, "in memory"),
+                    None => return,
+                }
             }
-            Note::RaftRecovered { epoch, .. } if before.unknown => {
-                (epoch, before.durable.epoch, "flushed")
+            Note::RaftRecovered { epoch, .. } => {
+                self.recovered.insert(node, epoch);
+                match before.unknown {
+                    true => (epoch, before.durable.epoch, "flushed"),
+                    false => (epoch, before.written.epoch, "written"),
+                }
             }
-            Note::RaftRecovered { epoch, .. } => (epoch, before.written.epoch, "written"),
             _ => return,
         };
         if now < least {
@@ -46,10 +60,32 @@ impl Check for EpochMonotonic {
     }
 }
 
+impl EpochMonotonic {
+    /// Nobody acts in an epoch that a power loss could make it forget.
+    fn on_disk(
+        &self,
+        event: &Observed<'_>,
+        (node, epoch): (NodeId, LeaderEpoch),
+        world: &World,
+        sink: &mut Sink,
+    ) {
+        let durable = world.raft.node(node).map(|node| node.durable.epoch);
+        let recovered = self.recovered.get(&node).copied();
+        let on_disk = durable.max(recovered).unwrap_or_default();
+        if epoch > on_disk {
+            sink.fail(
+                Violation::new(format!("n{node} acts in an epoch that is not on its disk"))
+                    .fact("on disk", event.t_us, format!("epoch {on_disk}"))
+                    .fact("acts", event.t_us, format!("in epoch {epoch}")),
+            );
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use broker_model::note::RaftRole;
-    use broker_model::types::{LeaderEpoch, Offset};
+    use broker_model::types::Offset;
 
     use super::*;
     use crate::check::make;
@@ -84,8 +120,29 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_that_is_only_in_memory_is_found() {
+        let case = || Case::of(make::<EpochMonotonic>).note(1, writes(4));
+        case().note(1, role(4)).end().fails("is not on its disk");
+        case()
+            .note(1, Note::QuorumStateFlushed)
+            .note(1, role(4))
+            .note(1, role(4))
+            .end()
+            .passes();
+        // What a restart finds in the page cache was replaced as a whole.
+        case()
+            .stops(1, Stop::Killed)
+            .note(1, recovers(4))
+            .note(1, role(4))
+            .end()
+            .passes();
+    }
+
+    #[test]
     fn an_epoch_that_goes_back_is_found() {
         Case::of(make::<EpochMonotonic>)
+            .note(1, writes(4))
+            .note(1, Note::QuorumStateFlushed)
             .note(1, role(4))
             .note(1, role(3))
             .end()

@@ -1,10 +1,11 @@
 //! A voter grants at most one vote an epoch, and the vote is on disk before the answer leaves.
 //! Raft §5.2; `kraft-vote-or-epoch-not-durable`. A vote that was neither answered nor made durable
-//! may be forgotten; a pre-vote (KIP-996) is no vote.
+//! may be forgotten; a pre-vote (KIP-996) is no vote: it changes neither the epoch of who asks nor the vote
+//! of who answers.
 
 use std::collections::BTreeMap;
 
-use broker_model::note::Note;
+use broker_model::note::{Note, RaftRole};
 use broker_model::types::{LeaderEpoch, NodeId};
 
 use crate::check::{Check, Kind, Sink, Violation, World};
@@ -15,6 +16,9 @@ use crate::observe::{Fact, Observed};
 pub(in crate::check) struct OneVote {
     /// For each voter and epoch: whom it voted for, when that was certain.
     votes: BTreeMap<(NodeId, LeaderEpoch), (NodeId, u64)>,
+    /// Each node's last vote for another: who, in which epoch, and when it was on disk. A pre-vote that
+    /// is answered by then took it; if the answer to a vote is lost, the next question comes later.
+    cast: BTreeMap<NodeId, (NodeId, LeaderEpoch, Option<u64>)>,
 }
 
 impl Check for OneVote {
@@ -23,7 +27,13 @@ impl Check for OneVote {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::VoteAnswered, Kind::QuorumStateFlushed]
+        &[
+            Kind::VoteAnswered,
+            Kind::QuorumStateFlushed,
+            Kind::QuorumStateWritten,
+            Kind::RaftRecovered,
+            Kind::RaftRole,
+        ]
     }
 
     fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
@@ -32,6 +42,9 @@ impl Check for OneVote {
         };
         match *note {
             Note::QuorumStateFlushed => {
+                if let Some((.., at_us)) = self.cast.get_mut(&node) {
+                    at_us.get_or_insert(event.t_us);
+                }
                 let durable = world.raft.node(node).map(|node| node.durable);
                 if let Some(state) = durable
                     && let Some(candidate) = state.voted
@@ -39,39 +52,85 @@ impl Check for OneVote {
                     self.vote(event, (node, state.epoch), candidate, sink);
                 }
             }
+            Note::RaftRecovered { .. } => {
+                self.cast.remove(&node);
+            }
+            Note::QuorumStateWritten { epoch, voted, .. } => {
+                let before = world.moment.raft.written;
+                let is_new = (epoch, voted) != (before.epoch, before.voted);
+                if let Some(candidate) = voted.filter(|&voted| voted != node && is_new) {
+                    self.cast.insert(node, (candidate, epoch, None));
+                }
+            }
+            Note::RaftRole {
+                epoch,
+                role: RaftRole::Prospective,
+                ..
+            } => stays(event, node, epoch, world, sink),
             Note::VoteAnswered {
                 candidate,
                 epoch,
-                pre_vote: false,
+                pre_vote,
                 granted: true,
-            } => {
-                let durable = self
-                    .votes
-                    .get(&(node, epoch))
-                    .is_some_and(|&(voted, _)| voted == candidate);
-                if self.vote(event, (node, epoch), candidate, sink) {
-                    if durable {
-                        sink.exercised();
-                    } else {
-                        sink.fail(
-                            Violation::new(format!(
-                                "n{node} granted a vote that is not on its disk"
-                            ))
-                            .fact(
-                                "granted",
-                                event.t_us,
-                                format!("to n{candidate} in epoch {epoch}"),
-                            ),
-                        );
-                    }
-                }
-            }
+            } => self.granted(event, (node, epoch), (candidate, pre_vote), sink),
             _ => {}
         }
     }
 }
 
+/// Who asks whether it could win stays in its epoch.
+fn stays(event: &Observed<'_>, node: NodeId, epoch: LeaderEpoch, world: &World, sink: &mut Sink) {
+    let before = &world.moment.raft;
+    if before.role.is_some() && epoch != before.epoch {
+        sink.fail(
+            Violation::new(format!("n{node} began an epoch for a pre-vote"))
+                .fact("before", event.t_us, format!("epoch {}", before.epoch))
+                .fact("asks", event.t_us, format!("in epoch {epoch}")),
+        );
+    }
+}
+
 impl OneVote {
+    /// A voter answers that the candidate has its vote, or would have it.
+    fn granted(
+        &mut self,
+        event: &Observed<'_>,
+        (node, epoch): (NodeId, LeaderEpoch),
+        (candidate, pre_vote): (NodeId, bool),
+        sink: &mut Sink,
+    ) {
+        let vote = format!("for n{candidate} in epoch {epoch}");
+        if pre_vote {
+            let took = self.cast.get(&node).is_some_and(|&(voted, of, at_us)| {
+                let by_now = at_us.is_none_or(|at_us| at_us == event.t_us);
+                (voted, of) == (candidate, epoch) && by_now
+            });
+            if took {
+                sink.fail(
+                    Violation::new(format!("n{node} voted where it was only asked"))
+                        .fact("voted", event.t_us, vote),
+                );
+            }
+            return;
+        }
+        self.cast.remove(&node);
+        let durable = self
+            .votes
+            .get(&(node, epoch))
+            .is_some_and(|&(voted, _)| voted == candidate);
+        if !self.vote(event, (node, epoch), candidate, sink) {
+            return;
+        }
+        if durable {
+            sink.exercised();
+        } else {
+            sink.fail(
+                Violation::new(format!("n{node} granted a vote that is not on its disk"))
+                    .fact("granted", event.t_us, vote),
+            );
+        }
+    }
+
     /// Whether this vote is in accord with what the voter said before.
     fn vote(
         &mut self,
@@ -95,6 +154,8 @@ impl OneVote {
 
 #[cfg(test)]
 mod tests {
+    use broker_model::types::Offset;
+
     use super::*;
     use crate::check::make;
     use crate::check::testing::Case;
@@ -150,6 +211,54 @@ mod tests {
             .note(3, answers(2, 5, false))
             .end()
             .passes();
+    }
+
+    #[test]
+    fn a_pre_vote_that_takes_the_vote_is_found() {
+        Case::of(make::<OneVote>)
+            .note(3, writes(4, 1))
+            .note(3, Note::QuorumStateFlushed)
+            .back_ms(1)
+            .note(3, answers(1, 4, true))
+            .end()
+            .fails("voted where it was only asked");
+        // The vote was asked for, and its answer went before.
+        Case::of(make::<OneVote>)
+            .note(3, writes(4, 1))
+            .note(3, Note::QuorumStateFlushed)
+            .back_ms(1)
+            .note(3, answers(1, 4, false))
+            .back_ms(1)
+            .note(3, answers(1, 4, true))
+            .end()
+            .passes();
+        // Its answer was lost, and whoever has the vote asks again.
+        Case::of(make::<OneVote>)
+            .note(3, writes(4, 1))
+            .note(3, Note::QuorumStateFlushed)
+            .wait_ms(300)
+            .note(3, answers(1, 4, true))
+            .end()
+            .is_silent();
+    }
+
+    #[test]
+    fn a_pre_vote_that_begins_an_epoch_is_found() {
+        let role = |epoch, role| Note::RaftRole {
+            epoch: LeaderEpoch(epoch),
+            role,
+            leader: None,
+            voted: None,
+            log_end: Offset(0),
+        };
+        let asks = |epoch| {
+            Case::of(make::<OneVote>)
+                .note(3, role(4, RaftRole::Unattached))
+                .note(3, role(epoch, RaftRole::Prospective))
+                .end()
+        };
+        asks(5).fails("began an epoch");
+        asks(4).is_silent();
     }
 
     #[test]

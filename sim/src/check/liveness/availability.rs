@@ -99,15 +99,23 @@ impl Availability {
         let Some(since_us) = self.since_us.get(index).copied().flatten() else {
             return;
         };
+        let request_ms = world
+            .clients
+            .gates_of(value)
+            .map_or(0, |gates| gates.request_timeout_ms);
         let bound_ms = match self.disturbed {
-            true => world.recovery_bound_ms,
+            // What the client asked a node that is gone may hang.
+            true => world.service_bound_ms + request_ms,
             false => 0,
         };
         if value.invoked_us < since_us + bound_ms * 1_000 {
             return;
         }
         if value.state == SendState::Ok {
-            sink.exercised();
+            // That an undisturbed cluster takes a send proves nothing.
+            if self.disturbed {
+                sink.exercised();
+            }
         } else if is_unavailable(value.error) {
             sink.fail(
                 Violation::stuck(format!(
@@ -225,6 +233,42 @@ mod tests {
             .acked(1, 100, 0)
             .end()
             .passes();
+    }
+
+    #[test]
+    fn a_cluster_that_nothing_happened_to_proves_nothing() {
+        case().sends(1, 100).acked(1, 100, 0).end().is_silent();
+    }
+
+    #[test]
+    fn a_cluster_with_short_timeouts_is_judged_soon_after_a_fault() {
+        let properties = [
+            ("controller.quorum.fetch.timeout.ms", "1000"),
+            ("controller.quorum.election.timeout.ms", "500"),
+            ("controller.quorum.election.backoff.max.ms", "200"),
+            ("controller.quorum.request.timeout.ms", "1000"),
+            ("broker.session.timeout.ms", "3000"),
+            ("replica.socket.timeout.ms", "2000"),
+        ];
+        let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let after = |ms| {
+            Case::planned(make::<Availability>, |plan| {
+                for node in &mut plan.nodes {
+                    node.config.extend(properties.clone());
+                }
+            })
+            .part()
+            .actor(1, Role::Producer, &[("request.timeout.ms", "1000")])
+            .note(1, committed(9, 1, (4, 4), &[1, 2, 3]))
+            .happens(cut())
+            .happens(HEALED)
+            .wait_ms(ms)
+            .sends(1, 100)
+            .times_out(1, 100)
+            .end()
+        };
+        after(7_000).is_stuck("failed though it could be served");
+        after(5_000).is_silent();
     }
 
     #[test]

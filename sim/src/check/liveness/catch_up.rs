@@ -68,9 +68,13 @@ fn followed(
     sink: &mut Sink,
 ) {
     let lives = actor.role == Role::Consumer && actor.died_us.is_none() && !actor.closed;
-    let position = actor.walks.get(&p).and_then(|walk| walk.position);
-    let (true, Some(position)) = (lives, position) else {
+    let (true, Some(walk)) = (lives, actor.walks.get(&p)) else {
         return;
+    };
+    // Who has no position has read nothing; one that a recording does not tell is none.
+    let position = match walk.position {
+        None if world.clients.real => return,
+        position => position.unwrap_or(-1),
     };
     let bound_us = 2_000 * actor.gates.api_timeout_ms;
     let healed_us = world.clients.healed_us.unwrap_or(u64::MAX / 2);
@@ -99,7 +103,7 @@ mod tests {
     use super::*;
     use crate::check::make;
     use crate::check::testing::Case;
-    use crate::history::{Body, Nem};
+    use crate::history::{Body, Nem, Op, Res};
 
     fn case() -> Case {
         let heal = Nem::Phase {
@@ -129,6 +133,34 @@ mod tests {
         done(case().final_scan(2, &[(0, 100), (1, 101)]))
             .end()
             .is_stuck("did not reach the end");
+    }
+
+    #[test]
+    fn a_consumer_without_a_position_is_stuck() {
+        let calls = |case: Case, o, op| {
+            case.line(Body::I { a: 10, o, op }).line(Body::Ok {
+                a: 10,
+                o,
+                r: Res::Unit,
+            })
+        };
+        let assigned = |op| {
+            let case = Case::of(make::<CatchUp>)
+                .part()
+                .line(Body::Nem(Nem::Phase {
+                    name: "heal".to_owned(),
+                }))
+                .wait_ms(200_000)
+                .actor(10, Role::Consumer, &[]);
+            done(calls(case, 1, op).final_scan(1, &[(0, 100)])).end()
+        };
+        assigned(Op::Assign { ps: vec![0] }).is_stuck("did not reach the end");
+        assigned(Op::Assign { ps: vec![] }).passes();
+        // It was there, went back to the beginning, and found no way on.
+        let rewound = calls(case(), 1, Op::Seek { to: vec![(0, -2)] });
+        done(rewound.final_scan(1, &[(0, 100)]))
+            .end()
+            .is_stuck("position -1");
     }
 
     #[test]

@@ -6,12 +6,10 @@ pub(super) mod every_op;
 pub(super) mod leader;
 pub(super) mod replication_heals;
 
-use std::collections::BTreeMap;
-
 use super::World;
 use super::world::gates::number;
 use crate::observe::Phase;
-use crate::plan::Plan;
+use crate::plan::{NodePlan, Plan};
 
 /// Elections may take this many times what one round takes.
 const SLACK: u64 = 5;
@@ -31,21 +29,56 @@ fn is_overdue(world: &World) -> bool {
 /// connected and undisturbed, in milliseconds: dead connections time out, a controller is elected,
 /// who is gone is fenced or leaves the ISR, who is back registers and catches up.
 pub(super) fn recovery_bound_ms(plan: &Plan) -> u64 {
-    let of_node = |config: &BTreeMap<String, String>| {
-        let property = |name, default| number(config, name, default);
-        let election = property("controller.quorum.fetch.timeout.ms", 2_000)
-            + property("controller.quorum.election.timeout.ms", 1_000)
-            + property("controller.quorum.election.backoff.max.ms", 1_000)
-            + property("controller.quorum.request.timeout.ms", 2_000);
+    slowest(plan, |property| {
+        let election = property(FETCH_TIMEOUT)
+            + property(ELECTION_TIMEOUT)
+            + property(ELECTION_BACKOFF)
+            + property(QUORUM_REQUEST_TIMEOUT);
         SLACK * election
-            + 2 * property("broker.session.timeout.ms", 9_000)
-            + 2 * property("replica.lag.time.max.ms", 30_000)
-            + property("replica.socket.timeout.ms", 30_000)
-            + property("request.timeout.ms", 30_000)
+            + 2 * property(SESSION_TIMEOUT)
+            + 2 * property(LAG_TIME)
+            + property(SOCKET_TIMEOUT)
+            + CONTROLLER_SOCKET_TIMEOUT_MS
+    })
+}
+
+/// How long it may take until a partition is served again, in milliseconds, if a majority of controllers and
+/// enough of its in-sync replicas run undisturbed: who led the quorum is missed, another one is elected, who
+/// is gone is fenced; fetches that hang end meanwhile. Nobody has to come back, and no ISR has to grow. A
+/// second round of elections fits into the time that a patient send has.
+pub(super) fn service_bound_ms(plan: &Plan) -> u64 {
+    slowest(plan, |property| {
+        // The timeout of an election is drawn from one to two times its property.
+        let election =
+            property(FETCH_TIMEOUT) + 2 * property(ELECTION_TIMEOUT) + property(ELECTION_BACKOFF);
+        (election + property(SESSION_TIMEOUT)).max(property(SOCKET_TIMEOUT))
+    })
+}
+
+/// A property of a node that is a time, and its default in milliseconds.
+type Property = (&'static str, u64);
+
+const FETCH_TIMEOUT: Property = ("controller.quorum.fetch.timeout.ms", 2_000);
+const ELECTION_TIMEOUT: Property = ("controller.quorum.election.timeout.ms", 1_000);
+const ELECTION_BACKOFF: Property = ("controller.quorum.election.backoff.max.ms", 1_000);
+const QUORUM_REQUEST_TIMEOUT: Property = ("controller.quorum.request.timeout.ms", 2_000);
+const SESSION_TIMEOUT: Property = ("broker.session.timeout.ms", 9_000);
+const LAG_TIME: Property = ("replica.lag.time.max.ms", 30_000);
+const SOCKET_TIMEOUT: Property = ("replica.socket.timeout.ms", 30_000);
+/// `controller.socket.timeout.ms`: what a broker asked a controller that is gone may hang that long.
+const CONTROLLER_SOCKET_TIMEOUT_MS: u64 = 30_000;
+
+/// The largest sum that a node's properties make, with how late it may hear of metadata.
+fn slowest(plan: &Plan, sum: impl Fn(&dyn Fn(Property) -> u64) -> u64) -> u64 {
+    let of_node = |node: &NodePlan| {
+        let roles = node.config.get("process.roles");
+        let is_broker = roles.is_none_or(|roles| roles.contains("broker"));
+        let property = |(name, default): Property| match name {
+            // A controller alone has no replicas.
+            _ if !is_broker && name.starts_with("replica.") => 0,
+            _ => number(&node.config, name, default),
+        };
+        sum(&property) + 2 * node.metadata_lag_max_ms
     };
-    let nodes = plan.nodes.iter();
-    nodes
-        .map(|node| of_node(&node.config) + 2 * node.metadata_lag_max_ms)
-        .max()
-        .unwrap_or(0)
+    plan.nodes.iter().map(of_node).max().unwrap_or(0)
 }

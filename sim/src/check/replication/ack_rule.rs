@@ -2,7 +2,8 @@
 //! ISR is large enough at that moment. `DelayedProduce`, `Partition.checkEnoughReplicasReachOffset`.
 //!
 //! "Its own": what was appended in that epoch at that offset is what is committed there, so that a
-//! produce that waits is not answered by another leader's record.
+//! produce that waits is not answered by another leader's record. Of a leader that was overruled, because
+//! everybody in sync had lost power or uncleanly, nobody expects anything.
 
 use broker_model::note::Note;
 use broker_model::types::Offset;
@@ -64,11 +65,7 @@ impl Check for AckRule {
             sink.exercised();
             return;
         }
-        if let Some(reason) = partition.unpromised.or(partition
-            .cuts
-            .iter()
-            .find_map(|cut| (cut.from <= *last).then_some(cut.why)))
-        {
+        if let Some(reason) = partition.void(*leader_epoch) {
             sink.excused(reason);
             return;
         }
@@ -103,7 +100,10 @@ impl Check for AckRule {
 mod tests {
     use super::*;
     use crate::check::make;
-    use crate::check::testing::{Case, TestBatch, answered, follows, leader_hw, leads, truncates};
+    use crate::check::testing::{
+        Case, TestBatch, answered, committed, follows, leader_hw, leads, truncates,
+    };
+    use crate::check::world::partition::UNCLEAN_ELECTION;
 
     fn case() -> Case {
         Case::of(make::<AckRule>)
@@ -143,6 +143,35 @@ mod tests {
             .note(1, small)
             .end()
             .fails("1 in sync of at least 2");
+    }
+
+    /// n1 led in epoch 4, and n2 was elected in epoch 5 without regard to it.
+    fn overruled() -> Case {
+        Case::planned(make::<AckRule>, |plan| {
+            let name = "unclean.leader.election.enable".to_owned();
+            plan.nodes[0].config.insert(name, "true".to_owned());
+        })
+        .note(1, committed(9, 1, (4, 4), &[1]))
+        .note(1, leads(4, 0, 0))
+        .note(1, TestBatch::at(0, 2, 4).led())
+        .note(1, leader_hw(4, 2, 2))
+        .note(3, committed(10, 2, (5, 5), &[2]))
+        .note(2, leads(5, 0, 0))
+    }
+
+    #[test]
+    fn what_an_overruled_leader_answers_is_excused_and_nothing_else() {
+        overruled()
+            .note(1, TestBatch::at(2, 1, 4).led())
+            .note(1, leader_hw(4, 3, 3))
+            .note(1, answered(4, 2, 2))
+            .end()
+            .is_excused(UNCLEAN_ELECTION);
+        overruled()
+            .note(2, TestBatch::at(0, 1, 5).led())
+            .note(2, answered(5, 0, 0))
+            .end()
+            .fails("that are not committed");
     }
 
     #[test]

@@ -136,8 +136,11 @@ fn follower(world: &World, partition: &Partition, leader: &Replica, node: NodeId
 mod tests {
     use super::*;
     use crate::check::make;
+    use broker_model::note::Note;
+    use broker_model::types::Offset;
+
     use crate::check::testing::{
-        Case, TestBatch, answered, committed, leader_hw, leads, recovers, truncates,
+        Case, TestBatch, answered, committed, leader_hw, leads, partition, recovers, truncates,
     };
     use crate::check::world::partition::ALL_LOST_POWER;
     use crate::observe::Stop;
@@ -164,6 +167,38 @@ mod tests {
     }
 
     #[test]
+    fn one_replica_that_starts_late_by_itself_hides_nothing() {
+        let late = Note::LogStart {
+            partition: partition(),
+            log_start: Offset(2),
+        };
+        let gone = |case: Case| {
+            case.note(3, late.clone())
+                .note(2, truncates(0, 2))
+                .note(1, committed(10, 2, (5, 5), &[2]))
+                .note(2, leads(5, 0, 0))
+                .end()
+        };
+        gone(planned(|_| {}).part()).fails("was acknowledged and is gone");
+        gone(planned(|_| {}).part_with(&[("retention.ms", "1000")])).passes();
+    }
+
+    #[test]
+    fn a_cut_that_came_before_the_acknowledgement_excuses_nothing() {
+        let found = all_lose_power(planned(|_| {}))
+            .note(2, TestBatch::at(0, 1, 5).led())
+            .note(2, leader_hw(5, 1, 1))
+            .note(2, answered(5, 0, 0))
+            // The old leader comes back and commits what nobody will keep.
+            .note(1, leads(4, 2, 0))
+            .note(1, leader_hw(4, 2, 2))
+            .note(1, committed(11, 3, (6, 6), &[3]))
+            .note(3, leads(6, 0, 0))
+            .end();
+        found.fails("by n2, epoch 5");
+    }
+
+    #[test]
     fn a_record_that_every_in_sync_replica_holds_is_durable() {
         planned(|_| {})
             .note(1, committed(10, 2, (5, 5), &[1, 2]))
@@ -172,23 +207,26 @@ mod tests {
             .passes();
     }
 
-    fn all_lose_power(case: Case) -> crate::check::testing::Found {
+    fn all_lose_power(case: Case) -> Case {
         case.stops(1, Stop::PowerLoss)
             .stops(2, Stop::PowerLoss)
             .note(2, recovers(0, &[]))
             .note(3, committed(10, 2, (5, 5), &[2]))
             .note(2, leads(5, 0, 0))
-            .end()
     }
 
     #[test]
     fn when_all_in_sync_replicas_lost_power_it_was_not_promised() {
-        all_lose_power(planned(|_| {})).is_excused(ALL_LOST_POWER);
+        all_lose_power(planned(|_| {}))
+            .end()
+            .is_excused(ALL_LOST_POWER);
     }
 
     #[test]
     fn a_scenario_that_expects_the_loss_gets_it() {
         let expecting = planned(|plan| plan.expect.push("acked-is-durable".to_owned()));
-        all_lose_power(expecting).fails("was acknowledged and is gone");
+        all_lose_power(expecting)
+            .end()
+            .fails("was acknowledged and is gone");
     }
 }

@@ -1,6 +1,9 @@
 //! Two replicas that hold the same offset in the same leader epoch hold the same up to there; and below
 //! its own high watermark every replica holds what was committed. KIP-101, KIP-279; `V35`
 //! LogMatching; Kafka bug `kip-279-unknown-epoch-lookup`.
+//!
+//! The second half does not hold in the epoch of a leader that was overruled, because everybody in sync had
+//! lost power or uncleanly.
 
 use broker_model::note::Note;
 
@@ -11,9 +14,6 @@ use crate::observe::Observed;
 /// See the module.
 #[derive(Default)]
 pub(in crate::check) struct LogMatching;
-
-/// After committed records were destroyed, a replica may know a high watermark of before.
-const DESTROYED: &str = "committed records were destroyed before";
 
 impl Check for LogMatching {
     fn name(&self) -> &'static str {
@@ -73,8 +73,16 @@ fn appended(event: &Observed<'_>, world: &World, sink: &mut Sink) {
 }
 
 fn moved(event: &Observed<'_>, world: &World, sink: &mut Sink) {
-    let Some((node, Note::HighWatermark { high_watermark, .. }, partition, replica)) =
-        about(event, world)
+    let Some((
+        node,
+        Note::HighWatermark {
+            leader_epoch,
+            high_watermark,
+            ..
+        },
+        partition,
+        replica,
+    )) = about(event, world)
     else {
         return;
     };
@@ -84,8 +92,9 @@ fn moved(event: &Observed<'_>, world: &World, sink: &mut Sink) {
     }
     if partition.holds(replica, below) {
         sink.exercised();
-    } else if !partition.cuts.is_empty() || partition.unpromised.is_some() {
-        sink.excused(DESTROYED);
+    } else if let Some(reason) = partition.void(*leader_epoch) {
+        // It has not heard yet of whoever overruled its leader, so that it has not cut its log either.
+        sink.excused(reason);
     } else {
         let common = replica.log.common_end(&partition.arena, &partition.canon);
         sink.fail(
@@ -114,7 +123,8 @@ fn moved(event: &Observed<'_>, world: &World, sink: &mut Sink) {
 mod tests {
     use super::*;
     use crate::check::make;
-    use crate::check::testing::{Case, TestBatch, follower_hw, leader_hw, leads};
+    use crate::check::testing::{Case, TestBatch, committed, follower_hw, leader_hw, leads};
+    use crate::check::world::partition::UNCLEAN_ELECTION;
 
     #[test]
     fn two_batches_under_one_offset_and_epoch_are_found() {
@@ -135,6 +145,33 @@ mod tests {
             .note(2, follower_hw(4, 2, 2))
             .end()
             .fails("n2 holds something else");
+    }
+
+    #[test]
+    fn only_before_it_hears_of_the_new_leader_may_a_replica_hold_what_was_destroyed() {
+        let overruled = || {
+            Case::planned(make::<LogMatching>, |plan| {
+                let name = "unclean.leader.election.enable".to_owned();
+                plan.nodes[0].config.insert(name, "true".to_owned());
+            })
+            .note(1, committed(9, 1, (4, 4), &[1]))
+            .note(1, leads(4, 0, 0))
+            .note(1, TestBatch::at(0, 2, 4).led())
+            .note(3, TestBatch::at(0, 2, 4).followed())
+            .note(1, leader_hw(4, 2, 2))
+            .note(2, committed(10, 2, (5, 5), &[2]))
+            .note(2, leads(5, 0, 0))
+            .note(2, TestBatch::at(0, 2, 5).led())
+            .note(2, leader_hw(5, 2, 2))
+        };
+        overruled()
+            .note(3, follower_hw(4, 2, 2))
+            .end()
+            .is_excused(UNCLEAN_ELECTION);
+        overruled()
+            .note(3, follower_hw(5, 2, 2))
+            .end()
+            .fails("n3 holds something else");
     }
 
     #[test]

@@ -49,8 +49,8 @@ impl Check for StaleLeader {
         };
         if *high_watermark <= start {
             sink.exercised();
-        } else if let Some(cut) = partition.cuts.last() {
-            sink.excused(cut.why);
+        } else if let Some(reason) = partition.void(*leader_epoch) {
+            sink.excused(reason);
         } else {
             sink.fail(
                 Violation::new(format!(
@@ -113,6 +113,13 @@ mod tests {
             .note(1, leader_hw(4, 2, 2))
             .end()
             .is_excused(UNCLEAN_ELECTION);
+        // Who overruled it is not overruled by a proper successor.
+        uncleanly()
+            .note(2, TestBatch::at(0, 1, 5).led())
+            .note(3, leads(6, 0, 0))
+            .note(2, leader_hw(5, 1, 1))
+            .end()
+            .fails("though its epoch is over");
     }
 
     #[test]

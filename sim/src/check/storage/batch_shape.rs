@@ -6,7 +6,7 @@ use broker_model::note::Note;
 use broker_model::types::NodeId;
 
 use crate::check::replication::about;
-use crate::check::world::batch::{Batch, HEADER_LEN};
+use crate::check::world::batch::{Batch, HEADER_LEN, sized, varint};
 use crate::check::world::partition::{Partition, Replica};
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::observe::Observed;
@@ -100,13 +100,7 @@ fn content(batch: &Batch, bytes: &[u8], as_leader: bool) -> Option<&'static str>
 fn records(batch: &Batch, mut bytes: &[u8]) -> Option<&'static str> {
     let mut newest_ms = i64::MIN;
     for index in 0..batch.count {
-        let Some((length, rest)) = varint(bytes) else {
-            return Some("a record is cut short");
-        };
-        let Some((record, rest)) = usize::try_from(length)
-            .ok()
-            .and_then(|length| rest.split_at_checked(length))
-        else {
+        let Some((record, rest)) = sized(bytes) else {
             return Some("a record is cut short");
         };
         let fields = record
@@ -132,19 +126,6 @@ fn records(batch: &Batch, mut bytes: &[u8]) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// A zigzag varint of at most ten bytes, and what follows it.
-fn varint(bytes: &[u8]) -> Option<(i64, &[u8])> {
-    let mut value = 0_u64;
-    for (index, &byte) in bytes.iter().enumerate().take(10) {
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            let number = (value >> 1).cast_signed() ^ -(value & 1).cast_signed();
-            return Some((number, &bytes[index + 1..]));
-        }
-    }
-    None
 }
 
 fn story(

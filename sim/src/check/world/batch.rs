@@ -1,6 +1,8 @@
-//! The header of a record batch (v2), as the judge reads it: from the bytes, without the model.
+//! A record batch (v2), as the judge reads it: from the bytes, without the model.
 
 use broker_model::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
+
+use crate::history::{V, value};
 
 /// The length of a batch's header in bytes; records follow.
 pub(crate) const HEADER_LEN: usize = 61;
@@ -83,6 +85,55 @@ impl Batch {
     pub(crate) fn last_sequence(&self) -> Sequence {
         self.first.plus(self.count - 1)
     }
+}
+
+/// Offsets and values of the records of an uncompressed batch, as the workload writes them.
+pub(crate) fn values(bytes: &[u8]) -> Vec<(i64, V)> {
+    let Some(batch) = Batch::parse(bytes).filter(|batch| !batch.is_compressed()) else {
+        return Vec::new();
+    };
+    let mut rest = &bytes[HEADER_LEN..];
+    let mut values = Vec::new();
+    for offset in batch.base.0..=batch.last.0 {
+        let Some((record, behind)) = sized(rest) else {
+            break;
+        };
+        let value = value_of(record).and_then(value::decode);
+        values.extend(value.map(|value| (offset, value.v)));
+        rest = behind;
+    }
+    values
+}
+
+/// The value of a record without its length: attributes, deltas of time and offset, key, value.
+fn value_of(record: &[u8]) -> Option<&[u8]> {
+    let (_, rest) = varint(record.get(1..)?)?;
+    let (_, rest) = varint(rest)?;
+    let (key, behind) = varint(rest)?;
+    let rest = match key {
+        ..0 => behind,
+        _ => behind.get(usize::try_from(key).ok()?..)?,
+    };
+    sized(rest).map(|(value, _)| value)
+}
+
+/// As many bytes as the varint in front says, and what follows them.
+pub(crate) fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = varint(bytes)?;
+    rest.split_at_checked(usize::try_from(length).ok()?)
+}
+
+/// A zigzag varint of at most ten bytes, and what follows it.
+pub(crate) fn varint(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let mut value = 0_u64;
+    for (index, &byte) in bytes.iter().enumerate().take(10) {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            let number = (value >> 1).cast_signed() ^ -(value & 1).cast_signed();
+            return Some((number, &bytes[index + 1..]));
+        }
+    }
+    None
 }
 
 fn i64_at(header: &[u8; HEADER_LEN], at: usize) -> i64 {

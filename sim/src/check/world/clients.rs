@@ -1,8 +1,9 @@
 //! What clients did and saw: values, where they were seen, and every consumer's position.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::gates::ClientGates;
+use super::lineage::HistoryCut;
 use super::sparse::Sparse;
 use super::walk::{Gap, Scan, Step, Walk};
 use crate::history::{
@@ -85,6 +86,10 @@ pub(crate) struct PartFacts {
     pub(crate) acked: Sparse<V>,
     /// Committed offsets that were lost with nobody to blame.
     pub(crate) cuts: Vec<HistoryCut>,
+    /// Values at the offsets at which a leader committed them in vain: it was overruled before.
+    pub(crate) in_vain: BTreeSet<(i64, V)>,
+    /// The last fact by which a broker's leadership began or was over.
+    pub(crate) leader_changed_n: u64,
     /// Ranges that a consumer's position passed without a record.
     pub(crate) gaps: Vec<Gap>,
     /// What final consumers read.
@@ -101,13 +106,6 @@ pub(crate) struct Seen {
     pub(crate) epoch: Option<i32>,
     pub(crate) n: u64,
     pub(crate) t_us: u64,
-}
-
-/// Committed offsets `[from, to)` that were lost, as the history says it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct HistoryCut {
-    pub(crate) from: i64,
-    pub(crate) n: u64,
 }
 
 /// How a send ended.
@@ -225,26 +223,6 @@ impl Clients {
         self.actor(a).map_or("?", |actor| &actor.name)
     }
 
-    /// Whether a cut that came after the fact `n` took that offset.
-    pub(crate) fn destroyed_after(&self, p: P, offset: i64, n: u64) -> bool {
-        self.part(p)
-            .is_some_and(|part| part.cuts.iter().any(|cut| cut.from <= offset && n < cut.n))
-    }
-
-    /// Whether any cut took that offset.
-    pub(crate) fn destroyed(&self, p: P, offset: i64) -> bool {
-        self.part(p)
-            .is_some_and(|part| part.cuts.iter().any(|cut| cut.from <= offset))
-    }
-
-    /// Committed offsets from that one on were lost with nobody to blame.
-    pub(in crate::check) fn cut(&mut self, p: P, from: i64, n: u64) {
-        let part = self.part_mut(p);
-        part.cuts.push(HistoryCut { from, n });
-        part.seen.clear_from(from);
-        part.acked.clear_from(from);
-    }
-
     /// Takes a line in.
     pub(super) fn observe(&mut self, line: &Line, moment: &mut ClientMoment) {
         moment.clear();
@@ -307,7 +285,7 @@ impl Clients {
                 .any(|name| part.cfg.get(*name).is_some_and(|value| value != "-1"));
     }
 
-    fn part_mut(&mut self, p: P) -> &mut PartFacts {
+    pub(super) fn part_mut(&mut self, p: P) -> &mut PartFacts {
         let index = p as usize;
         if self.parts.len() <= index {
             self.parts.resize_with(index + 1, PartFacts::default);
@@ -444,7 +422,8 @@ impl Clients {
         let Some(p) = value.p else {
             return;
         };
-        if value.state == SendState::Ok && acks_all && value.off >= 0 {
+        let stays = !self.in_vain(p, value.off, value.v);
+        if value.state == SendState::Ok && acks_all && value.off >= 0 && stays {
             let cell = self.part_mut(p).acked.cell(value.off);
             if *cell == 0 {
                 *cell = value.v;
@@ -472,15 +451,15 @@ impl Clients {
                 continue;
             }
             let value = self.intern(v);
-            let there = self.part_mut(poll.p).seen.cell(off);
-            let there_before = *there;
-            if there.v == 0 {
-                *there = Seen {
-                    v,
-                    epoch,
-                    n: line.n,
-                    t_us: line.t,
-                };
+            let there_before = self.part_mut(poll.p).seen.at(off);
+            let sight = Seen {
+                v,
+                epoch,
+                n: line.n,
+                t_us: line.t,
+            };
+            if self.outlives(poll.p, off, &sight, &there_before) {
+                *self.part_mut(poll.p).seen.cell(off) = sight;
             }
             let facts = &mut self.values[value];
             facts.in_final |= is_final;

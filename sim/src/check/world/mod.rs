@@ -7,6 +7,7 @@
 pub(crate) mod batch;
 pub(crate) mod clients;
 pub(crate) mod gates;
+pub(crate) mod lineage;
 pub(crate) mod log;
 pub(crate) mod metadata;
 pub(crate) mod partition;
@@ -21,11 +22,12 @@ use std::collections::BTreeMap;
 
 use broker_model::effect::File;
 use broker_model::note::{BrokerState, Note, PartitionState};
-use broker_model::types::{NodeId, Offset, ProducerEpoch, Sequence, TopicIdPartition};
+use broker_model::types::{LeaderEpoch, NodeId, Offset, ProducerEpoch, Sequence, TopicIdPartition};
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::batch::Batch;
 use self::clients::{ClientMoment, Clients};
+use self::lineage::HistoryCut;
 use self::log::EntryId;
 use self::metadata::{Metadata, Told};
 use self::partition::{Cut, Partition, UNCLEAN_ELECTION};
@@ -51,6 +53,8 @@ pub struct World {
     pub(crate) plan: Option<Plan>,
     /// How long the plan's cluster may take to serve again, in milliseconds.
     pub(crate) recovery_bound_ms: u64,
+    /// How long a partition that could be served may take until it is, in milliseconds.
+    pub(crate) service_bound_ms: u64,
     /// The phases that began, with their times in microseconds.
     pub(crate) phases: BTreeMap<Phase, u64>,
     /// The nodes at the end of the run.
@@ -62,7 +66,7 @@ pub struct World {
     /// The partition that was asked for last.
     last: usize,
     expected: Vec<String>,
-    destroyed: Vec<Line>,
+    told: Vec<Line>,
 }
 
 /// What the last fact brought, and what it replaced.
@@ -83,7 +87,7 @@ pub(crate) struct Moment {
     /// Its first offset before.
     pub(crate) log_start: Offset,
     /// Whether it led, and in which epoch.
-    pub(crate) led: Option<broker_model::types::LeaderEpoch>,
+    pub(crate) led: Option<LeaderEpoch>,
     /// What a truncation or a recovery removed.
     pub(crate) removed: Vec<EntryId>,
     /// Whether a power loss came since the last recovery, and what it left of the log's file:
@@ -93,7 +97,7 @@ pub(crate) struct Moment {
     /// The partition's true high watermark before.
     pub(crate) true_high_watermark: Offset,
     /// The largest epoch that had acted before.
-    pub(crate) acting: broker_model::types::LeaderEpoch,
+    pub(crate) acting: LeaderEpoch,
     /// The batch's producer before: epoch and last sequence.
     pub(crate) producer: Option<(ProducerEpoch, Sequence)>,
     /// How a committed record compares with what was told of it before.
@@ -127,6 +131,7 @@ impl World {
             expected: plan.expect.clone(),
             plan: Some(plan.clone()),
             recovery_bound_ms: super::liveness::recovery_bound_ms(plan),
+            service_bound_ms: super::liveness::service_bound_ms(plan),
             ..Self::default()
         }
     }
@@ -156,9 +161,10 @@ impl World {
         self.indexes.get(id).map(|&index| &self.partitions[index])
     }
 
-    /// Committed offsets that were lost with nobody to blame, as history lines.
-    pub(super) fn destroyed(&self) -> &[Line] {
-        &self.destroyed
+    /// What the world knows of the cluster and clients do not, as history lines: changes of leaders, and
+    /// committed offsets that were lost with nobody to blame.
+    pub(super) fn told(&self) -> &[Line] {
+        &self.told
     }
 
     pub(super) fn end(&mut self, ends: BTreeMap<NodeId, NodeEnd>) {
@@ -187,11 +193,21 @@ impl World {
                     partition.name = format!("{}-{}", part.topic, part.idx);
                 }
             }
-            // With the nodes in sight the world finds losses by itself.
-            Body::Nem(Nem::Destroyed { p, from, .. }) if !self.white_box => {
-                self.clients.cut(*p, *from, line.n);
-            }
+            // With the nodes in sight the world finds these by itself.
+            Body::Nem(nem) if !self.white_box => self.nemesis(line.n, nem),
             _ => {}
+        }
+    }
+
+    /// What a history says was done to the cluster.
+    fn nemesis(&mut self, n: u64, nem: &Nem) {
+        match nem {
+            Nem::Destroyed { p, vs, .. } if !vs.is_empty() => {
+                self.clients.committed_in_vain(*p, vs);
+            }
+            &Nem::Destroyed { p, from, to, .. } => self.clients.cut(p, HistoryCut { from, to, n }),
+            Nem::LeaderChange { p, .. } => self.clients.leader_changed(*p, n),
+            Nem::Fault { .. } | Nem::Heal { .. } | Nem::Phase { .. } => {}
         }
     }
 
@@ -239,7 +255,6 @@ impl World {
         process.since_us = self.t_us;
         let power_lost = how == Stop::PowerLoss;
         if power_lost {
-            self.processes.power_losses += 1;
             process.epoch_at_power_loss =
                 self.metadata.brokers.get(&node).map(|broker| broker.epoch);
         }
@@ -368,11 +383,8 @@ impl World {
         }
         let elected_outside = state.leader != NodeId::NONE
             && before.is_some_and(|before| !before.isr.contains(&state.leader));
-        if elected_outside {
-            self.processes.unclean_elections += 1;
-            if self.allows_unclean(index) {
-                self.partitions[index].unpromised = Some(UNCLEAN_ELECTION);
-            }
+        if elected_outside && self.allows_unclean(index) {
+            self.partitions[index].unpromised = Some(UNCLEAN_ELECTION);
         }
         self.partitions[index].weigh_losses();
     }
@@ -424,17 +436,47 @@ impl World {
     fn lose(&mut self, index: usize, cut: Cut) {
         self.moment.cut = Some(cut);
         if let Some(p) = self.partitions[index].number {
-            self.clients.cut(p, cut.from.0, cut.n);
-            self.destroyed.push(Line {
-                n: cut.n,
-                t: self.t_us,
-                b: Body::Nem(Nem::Destroyed {
-                    p,
-                    from: cut.from.0,
-                    to: cut.to.0,
-                }),
-            });
+            let (from, to) = (cut.from.0, cut.to.0);
+            self.clients.cut(p, HistoryCut { from, to, n: cut.n });
+            let vs = Vec::new();
+            self.tell(Nem::Destroyed { p, from, to, vs });
         }
+    }
+
+    /// Records what a leader committed though it had been overruled.
+    fn commit_in_vain(&mut self, index: usize, by: usize) {
+        let partition = &self.partitions[index];
+        let values = partition.in_vain(by, self.moment.high_watermark);
+        let (Some(p), Some(&(from, _)), Some(&(last, _))) =
+            (partition.number, values.first(), values.last())
+        else {
+            return;
+        };
+        self.clients.committed_in_vain(p, &values);
+        let (to, vs) = (last + 1, values);
+        self.tell(Nem::Destroyed { p, from, to, vs });
+    }
+
+    /// Records that a broker leads, or heard that it does not any more.
+    fn leader_changed(&mut self, index: usize, le: LeaderEpoch, leader: NodeId) {
+        let Some(p) = self.partitions[index].number else {
+            return;
+        };
+        self.clients.leader_changed(p, self.n);
+        self.tell(Nem::LeaderChange {
+            p,
+            le: le.0,
+            broker: leader.0,
+            unclean: self.partitions[index].unpromised == Some(UNCLEAN_ELECTION),
+        });
+    }
+
+    fn tell(&mut self, nem: Nem) {
+        self.told.push(Line {
+            n: self.n,
+            t: self.t_us,
+            b: Body::Nem(nem),
+        });
     }
 }
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use broker_model::note::PartitionState;
 use broker_model::types::{LeaderEpoch, NodeId, Offset, TopicIdPartition};
+use bytes::Bytes;
 
+use super::batch::values;
 use super::log::{Arena, EntryId, Log};
 use super::producers::Producers;
-use crate::history::P;
+use crate::history::{P, V};
 
 /// A partition instance.
 #[derive(Debug)]
@@ -23,11 +25,13 @@ pub(crate) struct Partition {
     pub(crate) state: Option<PartitionState>,
     pub(crate) state_offset: Offset,
     pub(crate) arena: Arena,
+    /// Batches as leaders appended them.
+    pub(super) led: BTreeMap<EntryId, Bytes>,
     /// The committed log.
     pub(crate) canon: Log,
     /// The largest high watermark that a leader ever held, unless destroyed since.
     pub(crate) true_high_watermark: Offset,
-    /// The largest log start that a replica ever had.
+    /// The largest log start that a replica ever had, where anything may remove records on purpose.
     pub(crate) log_start: Offset,
     pub(crate) replicas: Vec<Replica>,
     /// What was told first about each leader epoch.
@@ -38,7 +42,7 @@ pub(crate) struct Partition {
     pub(crate) unpromised: Option<&'static str>,
     /// Leaders of earlier epochs commit nothing that was promised: somebody else was elected without
     /// regard to them.
-    pub(crate) void_before: LeaderEpoch,
+    void_before: LeaderEpoch,
     void_why: &'static str,
     /// What was lost with nobody to blame.
     pub(crate) cuts: Vec<Cut>,
@@ -85,6 +89,8 @@ pub(crate) struct Replica {
     pub(crate) log_start: Offset,
     pub(crate) high_watermark: Offset,
     pub(crate) role: Role,
+    /// Whether it led since it last followed.
+    pub(super) has_led: bool,
     /// Its leadership, while it leads.
     pub(crate) leadership: Option<Leadership>,
     /// Its leader-epoch cache: (epoch, start).
@@ -134,6 +140,7 @@ impl Partition {
             state: None,
             state_offset: Offset::UNKNOWN,
             arena: Arena::default(),
+            led: BTreeMap::new(),
             canon: Log::default(),
             true_high_watermark: Offset::ZERO,
             log_start: Offset::ZERO,
@@ -184,23 +191,29 @@ impl Partition {
     /// Whether what the replica commits as leader was promised by nobody.
     pub(super) fn is_void(&self, by: usize) -> bool {
         let epoch = self.replicas[by].leads();
-        epoch.is_some_and(|epoch| epoch < self.void_before)
+        epoch.is_some_and(|epoch| self.void(epoch).is_some())
     }
 
-    /// A leader whose epoch was overruled set its high watermark: what it commits is lost already.
-    pub(super) fn commit_in_vain(&mut self, to: Offset, n: u64) -> Option<Cut> {
+    /// Why nobody promised to keep what leaders of that epoch commit, if so: it was overruled.
+    pub(crate) fn void(&self, epoch: LeaderEpoch) -> Option<&'static str> {
+        (epoch < self.void_before).then_some(self.void_why)
+    }
+
+    /// A leader whose epoch was overruled raised its high watermark, so far `known`: the values that it
+    /// committed and that whoever overruled it does not hold.
+    pub(super) fn in_vain(&self, by: usize, known: Offset) -> Vec<(i64, V)> {
+        let replica = &self.replicas[by];
         let overruled = self.epochs.get(&self.void_before);
-        let from = overruled.and_then(|facts| facts.start)?;
-        let cut = Cut {
-            from,
-            to,
-            n,
-            why: self.void_why,
+        let Some(leader) = overruled.and_then(|facts| self.replica(facts.leader)) else {
+            return Vec::new();
         };
-        (from < to).then(|| {
-            self.cuts.push(cut);
-            cut
-        })
+        let shared = replica.log.common_end(&self.arena, &leader.log);
+        let from = replica.log.index_of(&self.arena, known.max(shared));
+        let ids = replica.log.ids()[from..].iter();
+        ids.take_while(|&&id| self.arena.entry(id).last < replica.high_watermark)
+            .filter_map(|id| self.led.get(id))
+            .flat_map(|batch| values(batch))
+            .collect()
     }
 
     /// A leader set its high watermark.
@@ -275,6 +288,7 @@ impl Replica {
             log_start: Offset::ZERO,
             high_watermark: Offset::ZERO,
             role: Role::Offline,
+            has_led: false,
             leadership: None,
             cache: Vec::new(),
             producers: Producers::default(),

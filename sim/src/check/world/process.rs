@@ -32,8 +32,6 @@ pub(crate) struct ActiveFault {
 pub(crate) struct Processes {
     pub(crate) all: BTreeMap<NodeId, Process>,
     pub(crate) faults: BTreeMap<u32, ActiveFault>,
-    pub(crate) power_losses: u64,
-    pub(crate) unclean_elections: u64,
 }
 
 impl Processes {

@@ -2,6 +2,7 @@
 
 use broker_model::note::Note;
 use broker_model::types::{LeaderEpoch, NodeId, Offset, ProducerId, TopicIdPartition};
+use bytes::Bytes;
 
 use super::World;
 use super::batch::Batch;
@@ -21,7 +22,9 @@ impl World {
             self.begin(index, at);
         }
         match note {
-            Note::Append { batch, .. } => self.append(index, at, node, batch),
+            Note::Append {
+                as_leader, batch, ..
+            } => self.append(index, at, (node, *as_leader), batch),
             Note::BecameLeader { .. } | Note::BecameFollower { .. } => {
                 self.role_changed(index, at, node, note);
             }
@@ -64,7 +67,13 @@ impl World {
         moment.producer = None;
     }
 
-    fn append(&mut self, index: usize, at: usize, node: NodeId, bytes: &[u8]) {
+    fn append(
+        &mut self,
+        index: usize,
+        at: usize,
+        (node, as_leader): (NodeId, bool),
+        bytes: &Bytes,
+    ) {
         let Some(batch) = Batch::parse(bytes) else {
             return;
         };
@@ -73,6 +82,9 @@ impl World {
         let (id, clash) = replica
             .log
             .append(&mut partition.arena, entry_of(&batch, node));
+        if as_leader {
+            partition.led.insert(id, bytes.clone());
+        }
         self.moment.producer = replica.producers.append(partition.arena.entry(id));
         self.moment.batch = Some(batch);
         self.moment.entry = Some(id);
@@ -95,7 +107,9 @@ impl World {
                     return;
                 }
                 replica.role = Role::Leader(leader_epoch);
+                replica.has_led = true;
                 replica.leadership = Some(Leadership::new(leader_epoch, log_end));
+                self.leader_changed(index, leader_epoch, node);
                 if self.processes.serves(node) {
                     self.begin(index, at);
                 }
@@ -112,6 +126,9 @@ impl World {
                 replica.high_watermark = high_watermark;
                 replica.role = Role::Follower(leader_epoch);
                 replica.leadership = None;
+                if std::mem::take(&mut replica.has_led) {
+                    self.leader_changed(index, leader_epoch, leader);
+                }
             }
             _ => {}
         }
@@ -142,6 +159,7 @@ impl World {
 
     fn answered(&mut self, index: usize, at: usize, node: NodeId, note: &Note) {
         let Note::ProduceAnswered {
+            leader_epoch,
             acks,
             base,
             last,
@@ -155,7 +173,8 @@ impl World {
         let log = &partition.replicas[at].log;
         let entry = log.at(&partition.arena, *last);
         // What a leader acknowledges after it was overruled nobody promised to keep.
-        let counts = *base >= Offset::ZERO && *acks != 0 && !partition.is_void(at);
+        let promised = partition.void(*leader_epoch).is_none();
+        let counts = *base >= Offset::ZERO && *acks != 0 && promised;
         if let Some(entry) = entry.filter(|_| counts) {
             partition.acked.push(Acked {
                 entry,
@@ -192,6 +211,7 @@ impl World {
 
 impl World {
     fn offsets_moved(&mut self, index: usize, at: usize, note: &Note) {
+        let may_start_late = self.may_start_late(&self.partitions[index]);
         let partition = &mut self.partitions[index];
         let replica = &mut partition.replicas[at];
         match *note {
@@ -203,24 +223,31 @@ impl World {
             } => {
                 replica.high_watermark = high_watermark;
                 replica.log_start = log_start;
-                partition.log_start = partition.log_start.max(log_start);
+                if may_start_late {
+                    partition.log_start = partition.log_start.max(log_start);
+                }
                 let rose = as_leader && high_watermark > self.moment.high_watermark;
                 if as_leader {
                     partition.commit(at, high_watermark);
                 }
-                if rose
-                    && partition.is_void(at)
-                    && let Some(cut) = partition.commit_in_vain(high_watermark, self.n)
-                {
-                    self.lose(index, cut);
+                if rose && partition.is_void(at) {
+                    self.commit_in_vain(index, at);
                 }
             }
             Note::LogStart { log_start, .. } => {
                 replica.log_start = log_start;
-                partition.log_start = partition.log_start.max(log_start);
+                if may_start_late {
+                    partition.log_start = partition.log_start.max(log_start);
+                }
             }
             _ => {}
         }
+    }
+
+    /// Whether anything may remove the beginning of the partition's log on purpose.
+    pub(crate) fn may_start_late(&self, partition: &Partition) -> bool {
+        let part = partition.number.and_then(|p| self.clients.part(p));
+        part.is_some_and(|part| part.loses_records)
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Step {
     pub(crate) to: i64,
     /// Where it had to begin, if that is known.
     pub(crate) expected: Option<i64>,
-    /// Whether the position was reset since the poll before, so that it may begin at either.
+    /// Whether the position was reset while it went on.
     pub(crate) was_reset: bool,
     /// Where its records begin among the moment's sights.
     pub(crate) first_sight: usize,
@@ -76,16 +76,18 @@ impl Walk {
 
     /// A poll returned.
     pub(super) fn step(&mut self, poll: &PollPart, first_sight: usize) -> Step {
-        let may_begin = self.position == Some(poll.from)
-            || self.was_reset && self.before_reset.is_none_or(|before| before == poll.from);
-        let expected = if may_begin {
+        // A poll that had begun when the position was reset. Any other is like all polls.
+        let was_reset = self.was_reset
+            && self.position != Some(poll.from)
+            && self.before_reset == Some(poll.from);
+        let expected = if was_reset {
             Some(poll.from)
         } else {
             self.position
         };
-        // After a reset the records may begin anywhere from the reset's target on.
+        // The records may begin anywhere from the reset's target on.
         let mut position = match self.position {
-            Some(target) if self.was_reset => target.min(poll.from),
+            Some(target) if was_reset => target.min(poll.from),
             _ => poll.from,
         };
         let mut went_back = None;
@@ -95,7 +97,7 @@ impl Walk {
             }
             position = offset + 1;
         }
-        if !self.was_reset && poll.to < position {
+        if !was_reset && poll.to < position {
             went_back.get_or_insert((poll.to, position));
         }
         let step = Step {
@@ -103,7 +105,7 @@ impl Walk {
             from: poll.from,
             to: poll.to,
             expected,
-            was_reset: self.was_reset,
+            was_reset,
             first_sight,
             went_back,
             records: poll.rs.len(),
@@ -182,6 +184,24 @@ mod tests {
         let step = walk.step(&poll(9, 3, &[2]), 0);
         assert_eq!((step.expected, step.went_back), (Some(9), None));
         assert_eq!(walk.position, Some(3));
+        walk.reset(1);
+        assert_eq!(walk.step(&poll(2, 3, &[2]), 0).expected, Some(1));
+    }
+
+    #[test]
+    fn a_poll_from_the_target_of_a_reset_is_like_all_polls() {
+        let mut walk = Walk::default();
+        walk.reset(3);
+        let part = poll(3, 6, &[4]);
+        let step = walk.step(&part, 0);
+        assert_eq!((step.expected, step.was_reset), (Some(3), false));
+        let mut gaps = Vec::new();
+        step.gaps(&part, |from, to| gaps.push((from, to)));
+        assert_eq!(gaps, [(3, 4), (5, 6)]);
+        // One that knew no position begins where the reset says, too.
+        let mut walk = Walk::default();
+        walk.reset(3);
+        assert_eq!(walk.step(&poll(7, 8, &[7]), 0).expected, Some(3));
     }
 
     #[test]

@@ -145,13 +145,14 @@ impl EventEngine {
             link.hold(way, parcel);
             return;
         }
-        let at_us = link.arrival_us(way, self.now_us, self.latency_us, extra_us);
+        let (at_us, number) = link.leaves(way, self.now_us, self.latency_us, extra_us);
         self.recorder.digest.latency(at_us);
         self.schedule(
             at_us,
             What::Deliver {
                 link: index,
                 way,
+                number,
                 parcel,
             },
         );
@@ -284,5 +285,49 @@ fn reverse(way: Way) -> Way {
     match way {
         Way::Up => Way::Down,
         Way::Down => Way::Up,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_model::types::Listener;
+
+    use super::*;
+    use crate::recorder::Recorder;
+    use crate::seed::Seed;
+    use crate::trace::TraceSink;
+
+    /// What the trace says when a parcel arrives, after three left and that one arrived.
+    fn arrives(after: u64, number: u64) -> String {
+        let recorder = Recorder::new(None, Some(TraceSink::new()));
+        let mut engine = EventEngine::new(Seed(1), (1, 1), recorder);
+        let mut link = Link::new(
+            Seed(1),
+            (0, 1, 1),
+            (ProcessId(0), 0, ConnectionId(1)),
+            (ProcessId(1), Listener::Broker, ConnectionId(0)),
+        );
+        for _ in 0..3 {
+            link.leaves(Way::Down, 0, (1, 1), 0);
+        }
+        assert_eq!(link.arrives(Way::Down, 1), None);
+        assert_eq!(link.arrives(Way::Down, after), None);
+        engine.links.push(link);
+        engine.handle(What::Deliver {
+            link: 0,
+            way: Way::Down,
+            number,
+            parcel: Parcel::SynAck,
+        });
+        let trace = engine.recorder.take_trace().expect("a trace was asked for");
+        let lines: Vec<String> = trace.lines().iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn a_parcel_that_arrives_twice_or_was_not_sent_is_told() {
+        assert!(arrives(2, 2).contains("arrives twice"));
+        assert!(arrives(3, 2).contains("arrives twice"));
+        assert!(arrives(2, 4).contains("never sent"));
     }
 }

@@ -33,6 +33,8 @@ pub(super) enum What {
     Deliver {
         link: u32,
         way: Way,
+        /// Counts the parcels of that way.
+        number: u64,
         parcel: Parcel,
     },
     Resend {

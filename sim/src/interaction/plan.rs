@@ -6,8 +6,7 @@ use broker_model::bug::Bug;
 use broker_model::timer::Timer;
 
 use super::script::{Properties, ScriptError, Verb};
-use crate::fault::Fault;
-use crate::plan::{ClientPlan, FaultPlan, NodePlan, Plan, RunPlan, Script, SendPlan, TopicPlan};
+use crate::plan::{ClientPlan, NodePlan, Plan, RunPlan, Script, SendPlan, TopicPlan};
 use crate::seed::Seed;
 
 /// A send that waits for its verb.
@@ -117,22 +116,9 @@ fn declare(plan: &mut Plan, verb: &Verb) -> Result<(), String> {
             };
             sends.extend((0..*count).map(|_| send));
         }
-        Verb::Stop(_) => plan.faults.push(orderly_stop()),
         _ => {}
     }
     Ok(())
-}
-
-/// Tells the judge that a node may end by itself. No fault of the plan ever strikes: the script does.
-fn orderly_stop() -> FaultPlan {
-    FaultPlan {
-        id: 0,
-        at_ms: 0,
-        fault: Fault::RollingRestart {
-            down_ms: 0,
-            gap_ms: 0,
-        },
-    }
 }
 
 fn client(name: &str, properties: &Properties, script: Script) -> ClientPlan {

@@ -17,7 +17,7 @@ use crate::engine::event::EventEngine;
 use crate::engine::{Disturbance, Engine, ProcessId};
 use crate::fault::api_named;
 use crate::fault::target::PartitionName;
-use crate::observe::Setup;
+use crate::observe::{Setup, WorldEvent};
 use crate::recorder::Recorder;
 use crate::run::Run;
 use crate::shell::{OutboxRule, RuleMode};
@@ -35,6 +35,9 @@ pub struct Transcript {
     /// How often each check's premise held.
     pub exercised: BTreeMap<&'static str, u64>,
 }
+
+/// How the judge hears that a broker is told to stop: nothing may end by itself.
+const ORDERLY_STOP: &str = "rolling-restart";
 
 /// Plays a script.
 ///
@@ -88,6 +91,8 @@ struct Stage<'a> {
     rules: Vec<(ProcessId, u32)>,
     withheld: BTreeSet<(ProcessId, Timer)>,
     paused: BTreeSet<ProcessId>,
+    /// Told to stop in order, and not started since.
+    stopped: BTreeSet<ProcessId>,
     formed: bool,
 }
 
@@ -103,6 +108,7 @@ impl<'a> Stage<'a> {
             rules: Vec::new(),
             withheld: BTreeSet::new(),
             paused: BTreeSet::new(),
+            stopped: BTreeSet::new(),
             formed: false,
         }
     }
@@ -204,13 +210,29 @@ impl<'a> Stage<'a> {
         let is_up = self.run.cluster.is_up(process);
         match verb {
             Verb::Start(_) if is_up => return Err(format!("{who} is running already")),
-            Verb::Start(_) => self.engine().start(process),
+            Verb::Start(_) => {
+                self.engine().start(process);
+                if self.stopped.remove(&process) {
+                    self.run.cluster.world(&WorldEvent::FaultEnded {
+                        id: process.0.into(),
+                        kind: ORDERLY_STOP,
+                    });
+                }
+            }
             _ if !is_up => return Err(format!("{who} is not running")),
             Verb::Kill(_) => self.engine().kill(process),
             Verb::PowerOff(_) => {
                 self.engine().lose_power(process);
             }
-            Verb::Stop(_) => self.engine().command(process, Command::Shutdown),
+            Verb::Stop(_) => {
+                self.stopped.insert(process);
+                self.run.cluster.world(&WorldEvent::FaultBegan {
+                    id: process.0.into(),
+                    kind: ORDERLY_STOP,
+                    target: who.clone(),
+                });
+                self.engine().command(process, Command::Shutdown);
+            }
             Verb::Pause(_) => {
                 self.paused.insert(process);
                 self.engine().pause(process);

@@ -47,14 +47,14 @@ impl Check for Availability {
     fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
         match event.fact {
             Fact::History(_) => self.completed(event, world, sink),
-            Fact::World(WorldEvent::FaultBegan { .. } | WorldEvent::FaultEnded { .. }) => {
+            Fact::World(
+                WorldEvent::FaultBegan { .. }
+                | WorldEvent::FaultEnded { .. }
+                | WorldEvent::Stopped { .. },
+            ) => {
                 self.disturbed = true;
                 // What a fault did may outlast it.
                 self.since_us.clear();
-                self.look(event, world);
-            }
-            Fact::World(WorldEvent::Stopped { .. }) => {
-                self.disturbed = true;
                 self.look(event, world);
             }
             _ => self.look(event, world),

@@ -16,7 +16,7 @@ GROUP = f"group-of-{TOPIC}"
 PARTITIONS = 6
 RECORDS = 3_000
 # The session timeout of the consumer protocol is the broker's, 45 s by default.
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 def config():

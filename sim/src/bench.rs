@@ -295,3 +295,16 @@ fn peak_mb() -> u64 {
     let kilobytes = peak.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
     kilobytes.unwrap_or(0) / 1_024
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_measured_can_be_read() {
+        for (name, text) in [("full", FULL), ("kraft", KRAFT)] {
+            let read = Scenario::parse(name, "bench", text);
+            assert!(read.is_ok(), "{}", read.err().unwrap_or_default());
+        }
+    }
+}

@@ -63,8 +63,14 @@ pub enum Op {
     },
     /// Subscribe to topics.
     Subscribe {
+        /// The group.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        g: String,
         /// Their names.
         topics: Vec<String>,
+        /// The expression that stands for them, if one does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pattern: Option<String>,
     },
     /// Consume exactly these partitions.
     Assign {
@@ -75,6 +81,16 @@ pub enum Op {
     Seek {
         /// Where to.
         to: Vec<(P, i64)>,
+    },
+    /// Return no records of assigned partitions until they are resumed.
+    Pause {
+        /// Which.
+        ps: Vec<P>,
+    },
+    /// Take that back.
+    Resume {
+        /// Which.
+        ps: Vec<P>,
     },
     /// Get records.
     Poll,
@@ -87,10 +103,13 @@ pub enum Op {
         generation: i32,
         /// The member.
         mid: String,
-        /// The writer's id.
+        /// The writer's id, also in the metadata of each offset; 0 where the metadata is empty.
         w: u64,
         /// The offsets.
         offs: Vec<(P, i64)>,
+        /// Whether the consumer commits by itself (`enable.auto.commit`).
+        #[serde(default, skip_serializing_if = "is_false")]
+        auto: bool,
     },
     /// Read committed offsets.
     FetchOffsets {
@@ -164,7 +183,7 @@ pub enum Res {
     Polled(Vec<PollPart>),
     /// Offsets.
     Offs(Vec<(P, i64)>),
-    /// Committed offsets with their writers.
+    /// Committed offsets with their writers; offset -1 where nothing is committed.
     Committed(Vec<(P, i64, u64)>),
     /// Records of a share group with their delivery counts.
     Acquired(Vec<(P, i64, V, u16)>),
@@ -295,7 +314,8 @@ impl Er {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ev {
-    /// Partitions were assigned, with the positions they start from.
+    /// Partitions were added to what the member owns, with the positions they start from; -1 where a
+    /// `Reset` will say so.
     Assigned {
         /// The group.
         g: String,
@@ -305,7 +325,7 @@ pub enum Ev {
         /// Partitions and positions.
         ps: Vec<(P, i64)>,
     },
-    /// Partitions were given up in order.
+    /// Partitions were given up in order: the rebalance listener has returned.
     Revoked {
         /// The group.
         g: String,
@@ -315,7 +335,7 @@ pub enum Ev {
         /// Which.
         ps: Vec<P>,
     },
-    /// Partitions were lost.
+    /// Partitions were lost: somebody else may own them already.
     Lost {
         /// The group.
         g: String,
@@ -333,10 +353,15 @@ pub enum Ev {
         from: i64,
         /// The position now.
         to: i64,
-        /// `start`, `seek`, `out-of-range` or `truncated`.
+        /// `start`, `seek`, `out-of-range`, `truncated` or `committed`.
         why: String,
     },
-    /// A producer was fenced.
+    /// The application's side effect of these records is in its external sink now (kafka-bugs.md, O14).
+    Effect {
+        /// Partition and offset of each.
+        rs: Vec<(P, i64)>,
+    },
+    /// A producer, or a static member, was fenced.
     Fenced {
         /// The error code.
         c: i16,

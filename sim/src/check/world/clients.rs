@@ -312,7 +312,11 @@ impl Clients {
             Op::Poll => OpKind::Poll,
             Op::ListOffsets { spec: -1, .. } => OpKind::Ends,
             Op::Close => OpKind::Close,
-            Op::Assign { .. } | Op::Seek { .. } | Op::Subscribe { .. } => OpKind::Silent,
+            Op::Assign { .. }
+            | Op::Seek { .. }
+            | Op::Subscribe { .. }
+            | Op::Pause { .. }
+            | Op::Resume { .. } => OpKind::Silent,
             _ => OpKind::Other,
         };
         if let Op::DeleteRecords { p, .. } = op {
@@ -510,7 +514,7 @@ impl Clients {
                 }
             }
             Ev::Died => actor.died_us = Some(line.t),
-            Ev::Fenced { .. } => {}
+            Ev::Fenced { .. } | Ev::Effect { .. } => {}
         }
     }
 

@@ -319,6 +319,9 @@ pub enum Ev {
     Assigned {
         /// The group.
         g: String,
+        /// The member, as far as it is known.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        mid: String,
         /// The generation or member epoch.
         #[serde(rename = "gen")]
         generation: i32,
@@ -329,6 +332,9 @@ pub enum Ev {
     Revoked {
         /// The group.
         g: String,
+        /// The member, as far as it is known.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        mid: String,
         /// The generation or member epoch.
         #[serde(rename = "gen")]
         generation: i32,
@@ -339,6 +345,9 @@ pub enum Ev {
     Lost {
         /// The group.
         g: String,
+        /// The member, as far as it is known.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        mid: String,
         /// The generation or member epoch.
         #[serde(rename = "gen")]
         generation: i32,

@@ -9,8 +9,12 @@ use super::world::groups::coordinator::Coordinator;
 use super::world::groups::fold::Decision;
 use crate::observe::{Fact, Observed};
 
+pub(super) mod commit_fence;
 pub(super) mod member_epoch;
+pub(super) mod one_coordinator;
 pub(super) mod one_owner;
+pub(super) mod stable;
+pub(super) mod state_fold;
 pub(super) mod target;
 pub(super) mod transitions;
 

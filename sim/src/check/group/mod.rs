@@ -10,12 +10,17 @@ use super::world::groups::fold::Decision;
 use crate::observe::{Fact, Observed};
 
 pub(super) mod commit_fence;
+pub(super) mod double_assignment;
+pub(super) mod expiry;
 pub(super) mod member_epoch;
+pub(super) mod migration;
 pub(super) mod one_coordinator;
 pub(super) mod one_owner;
 pub(super) mod stable;
 pub(super) mod state_fold;
+pub(super) mod static_member;
 pub(super) mod target;
+pub(super) mod timers;
 pub(super) mod transitions;
 
 /// A coordinator that a note is from, and what the note brought.

@@ -38,9 +38,9 @@ pub(crate) struct Coordinator {
     pub(crate) view: Fold,
     /// Classic groups, as they are.
     pub(crate) live: BTreeMap<StrBytes, Live>,
-    /// The timers that run: group, what for, member. And when each fired last.
+    /// The timers that run, and when others stopped or fired last.
     pub(crate) timers: BTreeSet<TimerId>,
-    pub(crate) fired: BTreeMap<TimerId, u64>,
+    pub(crate) over: BTreeMap<TimerId, u64>,
     /// Groups of which a decision could not be written: their timers went on without it.
     pub(crate) dropped: BTreeSet<StrBytes>,
     /// What it says that it loaded.
@@ -55,7 +55,7 @@ pub(crate) struct Coordinator {
     pending: VecDeque<BatchId>,
 }
 
-/// A coordinator's timer.
+/// A coordinator's timer: group, what for, member.
 pub(crate) type TimerId = (StrBytes, CoordinatorTimer, Option<StrBytes>);
 
 /// How a load compares with what is known.
@@ -103,7 +103,7 @@ impl OffsetsPartition {
             view,
             live: BTreeMap::new(),
             timers: BTreeSet::new(),
-            fired: BTreeMap::new(),
+            over: BTreeMap::new(),
             dropped: BTreeSet::new(),
             told: Fold::default(),
             excuse,
@@ -145,7 +145,6 @@ impl OffsetsPartition {
         let decision = Decision {
             n,
             t_us,
-            by: node,
             changes: std::mem::take(&mut coordinator.undecided),
         };
         coordinator.view.apply(&decision, steps);
@@ -245,7 +244,6 @@ impl Coordinator {
         let told = Decision {
             n,
             t_us,
-            by: NodeId::NONE,
             changes: vec![(group.clone(), change)],
         };
         self.told.load(&told);
@@ -312,10 +310,11 @@ impl Coordinator {
     /// A timer runs or does not.
     pub(super) fn timer(&mut self, id: TimerId, runs: bool, t_us: u64) {
         if runs {
+            self.over.remove(&id);
             self.timers.insert(id);
         } else {
             self.timers.remove(&id);
-            self.fired.insert(id, t_us);
+            self.over.insert(id, t_us);
         }
     }
 }
@@ -338,7 +337,8 @@ impl Fold {
                     });
                     let stored = Decision {
                         changes: vec![(group.clone(), stored)],
-                        ..*told
+                        n: told.n,
+                        t_us: told.t_us,
                     };
                     self.apply(&stored, &mut Vec::new());
                 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use broker_model::note::{ClassicGroupChange, ConsumerGroupChange, OffsetsChange};
-use broker_model::types::{NodeId, Offset, StrBytes, TopicPartition};
+use broker_model::types::{Offset, StrBytes, TopicPartition};
 use bytes::Bytes;
 
 use super::consumer::ConsumerFold;
@@ -20,10 +20,9 @@ pub(crate) enum Change {
 /// What one batch of a coordinator says, group by group.
 #[derive(Clone, Debug)]
 pub(crate) struct Decision {
-    /// When it was appended, and by whom.
+    /// When it was appended.
     pub(crate) n: u64,
     pub(crate) t_us: u64,
-    pub(crate) by: NodeId,
     /// In the order in which the coordinator told of them.
     pub(crate) changes: Vec<(StrBytes, Change)>,
 }

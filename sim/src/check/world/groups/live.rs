@@ -35,6 +35,8 @@ pub(crate) struct LiveMember {
     pub(crate) instance: Option<StrBytes>,
     /// Its part, empty if it has none.
     pub(crate) part: Bytes,
+    /// Since when it is a member.
+    pub(crate) since_us: u64,
 }
 
 /// What a note about a classic group replaced.
@@ -102,7 +104,7 @@ impl Live {
                 for (id, instance) in members {
                     let known = stored.and_then(|stored| stored.members.get(id));
                     let part = known.map(|(_, part)| part.clone()).unwrap_or_default();
-                    self.insert(id, instance.clone(), part);
+                    self.insert(id, instance.clone(), part, t_us);
                 }
             }
             ClassicGroupChange::State { to, generation, .. } => {
@@ -131,7 +133,7 @@ impl Live {
                 let holder = instance.as_ref().and_then(|it| self.instances.get(it));
                 was.holder = holder.cloned();
                 self.pending.remove(member);
-                self.insert(member, instance.clone(), Bytes::new());
+                self.insert(member, instance.clone(), Bytes::new(), t_us);
             }
             ClassicGroupChange::Removed { member, .. } => {
                 let pending = self.pending.remove(member);
@@ -148,7 +150,8 @@ impl Live {
                 let part = self.members.remove(previous).map(|it| it.part);
                 self.fenced.remove(member);
                 self.fenced.insert(previous.clone(), instance.clone());
-                self.insert(member, Some(instance.clone()), part.unwrap_or_default());
+                let part = part.unwrap_or_default();
+                self.insert(member, Some(instance.clone()), part, t_us);
             }
             ClassicGroupChange::Stored { .. } | ClassicGroupChange::Deleted => {}
         }
@@ -168,12 +171,16 @@ impl Live {
         self.since_us = t_us;
     }
 
-    fn insert(&mut self, id: &StrBytes, instance: Option<StrBytes>, part: Bytes) {
+    fn insert(&mut self, id: &StrBytes, instance: Option<StrBytes>, part: Bytes, since_us: u64) {
         if let Some(instance) = &instance {
             self.instances.insert(instance.clone(), id.clone());
         }
-        self.members
-            .insert(id.clone(), LiveMember { instance, part });
+        let member = LiveMember {
+            instance,
+            part,
+            since_us,
+        };
+        self.members.insert(id.clone(), member);
     }
 
     fn remove(&mut self, id: &StrBytes) -> Option<LiveMember> {

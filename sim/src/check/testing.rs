@@ -2,6 +2,7 @@
 
 mod batch;
 mod ending;
+pub(in crate::check) mod groups;
 
 use std::collections::BTreeMap;
 

@@ -327,6 +327,9 @@ pub enum Ev {
     Assigned {
         /// The group.
         g: String,
+        /// The member, as far as it is known.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        mid: String,
         /// The generation or member epoch.
         #[serde(rename = "gen")]
         generation: i32,
@@ -340,6 +343,9 @@ pub enum Ev {
     Revoked {
         /// The group.
         g: String,
+        /// The member, as far as it is known.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        mid: String,
         /// The generation or member epoch.
         #[serde(rename = "gen")]
         generation: i32,
@@ -353,6 +359,9 @@ pub enum Ev {
     Lost {
         /// The group.
         g: String,
+        /// The member, as far as it is known.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        mid: String,
         /// The generation or member epoch.
         #[serde(rename = "gen")]
         generation: i32,

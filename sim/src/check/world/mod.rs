@@ -7,6 +7,7 @@
 pub(crate) mod batch;
 pub(crate) mod clients;
 pub(crate) mod gates;
+pub(crate) mod groups;
 pub(crate) mod lineage;
 pub(crate) mod log;
 pub(crate) mod metadata;
@@ -21,12 +22,13 @@ pub(crate) mod walk;
 use std::collections::BTreeMap;
 
 use broker_model::effect::File;
-use broker_model::note::{BrokerState, Note, PartitionState};
+use broker_model::note::{BrokerState, MetadataReader, Note, PartitionState};
 use broker_model::types::{LeaderEpoch, NodeId, Offset, ProducerEpoch, Sequence, TopicIdPartition};
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::batch::Batch;
 use self::clients::{ClientMoment, Clients};
+use self::groups::{GroupMoment, Groups};
 use self::lineage::HistoryCut;
 use self::log::EntryId;
 use self::metadata::{Metadata, Told};
@@ -47,6 +49,7 @@ pub struct World {
     pub(crate) raft: Raft,
     pub(crate) partitions: Vec<Partition>,
     pub(crate) clients: Clients,
+    pub(crate) groups: Groups,
     /// Whether nodes were watched, not only clients.
     pub(crate) white_box: bool,
     /// The run's choices, where there is a run.
@@ -111,6 +114,7 @@ pub(crate) struct Moment {
     pub(crate) cut: Option<Cut>,
     pub(crate) raft: RaftMoment,
     pub(crate) clients: ClientMoment,
+    pub(crate) groups: GroupMoment,
 }
 
 impl World {
@@ -184,6 +188,7 @@ impl World {
 
     fn line(&mut self, line: &Line) {
         self.clients.observe(line, &mut self.moment.clients);
+        self.groups.holders.line(line);
         match &line.b {
             Body::Part(part) => {
                 if let Some(id) = part.partition().filter(|_| self.white_box) {
@@ -259,6 +264,7 @@ impl World {
                 self.metadata.brokers.get(&node).map(|broker| broker.epoch);
         }
         self.raft.stopped(node, power_lost);
+        self.groups.stopped(node);
         for partition in &mut self.partitions {
             let known = partition.replicas.iter_mut();
             for replica in known.filter(|replica| replica.node == node) {
@@ -308,6 +314,7 @@ impl World {
                 let digest = xxh3_64(name.as_bytes()) ^ u64::from(*removed);
                 moment.told = self.metadata.tell(*offset, 1, digest);
                 self.metadata.topics.insert(*topic, name.clone());
+                self.groups.topics.topic(*offset, *topic, name, *removed);
                 for partition in &mut self.partitions {
                     if partition.id.topic == *topic {
                         partition.name = format!("{name}-{}", partition.id.partition);
@@ -315,7 +322,10 @@ impl World {
                     }
                 }
             }
-            Note::MetadataApplied { offset, hash, .. } => {
+            Note::MetadataApplied { offset, hash, by } => {
+                if *by == MetadataReader::Broker {
+                    self.groups.topics.applied(node, *offset);
+                }
                 let told = self.metadata.hashes.entry(*offset);
                 let (known, _) = *told.or_insert((*hash, node));
                 moment.told = if known == *hash {
@@ -326,6 +336,17 @@ impl World {
             }
             Note::BrokerFenced { fenced: false, .. } => {
                 self.processes.all.entry(node).or_default().serving = true;
+            }
+            Note::Coordinator { partition: id, .. } => {
+                let partition = self.indexes.get(id).map(|&index| &self.partitions[index]);
+                let now = (self.n, self.t_us);
+                let groups = &mut self.groups;
+                groups.coordinator_note((node, note), now, partition, &mut moment.groups);
+            }
+            Note::ClassicGroup { .. } | Note::ConsumerGroup { .. } | Note::Offsets { .. } => {
+                let now = (self.n, self.t_us);
+                let groups = &mut self.groups;
+                groups.group_note((node, note), now, &mut moment.groups);
             }
             _ => self.replica_note(node, note),
         }
@@ -370,6 +391,9 @@ impl World {
             return;
         }
         let before = partition.state.replace(state.clone());
+        if before.is_none() {
+            self.groups.topics.partition(offset, id);
+        }
         partition.state_offset = offset;
         for &node in &state.isr {
             let joined = before

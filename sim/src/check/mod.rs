@@ -15,6 +15,7 @@ mod judge;
 mod kind;
 mod kraft;
 mod liveness;
+mod membership;
 mod outcome;
 mod producer;
 mod replication;
@@ -106,6 +107,10 @@ pub const ALL: &[fn() -> Boxed] = &[
     make::<client::nonmonotonic::Nonmonotonic>,
     make::<client::skip::Skip>,
     make::<client::jump::Jump>,
+    make::<membership::owned_poll::OwnedPoll>,
+    make::<membership::one_owner::OneOwner>,
+    make::<membership::zombie_commit::ZombieCommit>,
+    make::<membership::generations::Generations>,
     make::<liveness::every_op::EveryOp>,
     make::<liveness::leader::Leader>,
     make::<liveness::availability::Availability>,
@@ -135,6 +140,10 @@ pub const BLACK_BOX: &[fn() -> Boxed] = &[
     make::<client::nonmonotonic::Nonmonotonic>,
     make::<client::skip::Skip>,
     make::<client::jump::Jump>,
+    make::<membership::owned_poll::OwnedPoll>,
+    make::<membership::one_owner::OneOwner>,
+    make::<membership::zombie_commit::ZombieCommit>,
+    make::<membership::generations::Generations>,
     make::<liveness::every_op::EveryOp>,
     make::<liveness::catch_up::CatchUp>,
     make::<harness::order::Order>,

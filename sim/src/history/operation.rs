@@ -185,6 +185,14 @@ pub enum Res {
     Offs(Vec<(P, i64)>),
     /// Committed offsets with their writers; offset -1 where nothing is committed.
     Committed(Vec<(P, i64, u64)>),
+    /// A commit was made, or tried, as that member.
+    As {
+        /// The generation or member epoch of the last attempt.
+        #[serde(rename = "gen")]
+        generation: i32,
+        /// The member id.
+        mid: String,
+    },
     /// Records of a share group with their delivery counts.
     Acquired(Vec<(P, i64, V, u16)>),
     /// Acknowledgements with their error codes.
@@ -322,6 +330,9 @@ pub enum Ev {
         /// The generation or member epoch.
         #[serde(rename = "gen")]
         generation: i32,
+        /// The member id.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        mid: String,
         /// Partitions and positions.
         ps: Vec<(P, i64)>,
     },
@@ -332,6 +343,9 @@ pub enum Ev {
         /// The generation or member epoch.
         #[serde(rename = "gen")]
         generation: i32,
+        /// The member id.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        mid: String,
         /// Which.
         ps: Vec<P>,
     },
@@ -342,6 +356,9 @@ pub enum Ev {
         /// The generation or member epoch.
         #[serde(rename = "gen")]
         generation: i32,
+        /// The member id.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        mid: String,
         /// Which.
         ps: Vec<P>,
     },

@@ -14,6 +14,7 @@ use broker_model::types::{
 
 pub(super) use batch::TestBatch;
 pub(super) use ending::Ending;
+pub(super) use member::coordinates;
 
 use super::world::lineage::HistoryCut;
 use super::{Boxed, Class, Judge, Judgement, Violation};

@@ -1,9 +1,28 @@
 //! What members of the group `g` do, as cases say it.
 
+use broker_model::note::{CoordinatorChange, Note};
+use broker_model::types::{LeaderEpoch, Offset, TopicIdPartition, Uuid};
+
 use super::Case;
 use crate::history::{A, Body, Er, Ev, Op, P, Res, Role};
 
 const GROUP: &str = "g";
+
+/// A broker coordinates the group from now on.
+pub(in crate::check) fn coordinates() -> Note {
+    let offset = Offset(9);
+    Note::Coordinator {
+        partition: TopicIdPartition {
+            topic: Uuid::from_u128(8),
+            partition: 0,
+        },
+        leader_epoch: LeaderEpoch(1),
+        change: CoordinatorChange::Loaded {
+            log_end: offset,
+            high_watermark: offset,
+        },
+    }
+}
 
 /// As whom a member of that number acts in that generation.
 fn mid(a: A) -> String {

@@ -91,11 +91,8 @@ pub(crate) struct GroupPart {
     pub(crate) delivered: Sparse<Delivered>,
     /// How often a record had its effect.
     pub(crate) effects: Sparse<u32>,
-    /// Where the group began, the first time and the last; where it jumped forward, in between.
-    pub(crate) first_start: Option<i64>,
+    /// Where the group began, or jumped forward to by a reset or seek.
     pub(crate) start: Option<i64>,
-    /// The end of what anybody of the group read.
-    pub(crate) top: i64,
 }
 
 /// When a record was first returned to a member, and how often it was.

@@ -217,7 +217,6 @@ impl Members {
             let times = delivered.times + 1;
             *delivered = Delivered { n, times };
         }
-        part.top = part.top.max(poll.to);
     }
 
     fn read(&mut self, group: usize, p: P, read: ReadFacts, moment: &mut MemberMoment) {
@@ -374,7 +373,6 @@ impl Members {
         let member = &self.members[&a];
         let (group, stay) = (member.group, member.owned.get(&p).copied());
         let part = self.groups[group].parts.entry(p).or_default();
-        part.top = part.top.max(to);
         let stay = stay.map(|stay| &mut part.stays[stay]);
         let sought = stay.as_ref().is_some_and(|stay| stay.sought);
         let asked_n = stay.as_ref().map_or(0, |stay| stay.from_n);
@@ -382,7 +380,6 @@ impl Members {
             stay.sought |= why != "committed";
         }
         if why != "committed" && (from < 0 || from < to) {
-            part.first_start.get_or_insert(to);
             part.start = Some(part.start.map_or(to, |start| start.max(to)));
         }
         let offset = match why {

@@ -24,7 +24,10 @@ impl Check for AtLeastOnce {
                 let Some(committed) = committed_at_last(group, p, world.n) else {
                     continue;
                 };
-                let cut = world.clients.part(p).is_some_and(|part| !part.cuts.is_empty());
+                let cut = world
+                    .clients
+                    .part(p)
+                    .is_some_and(|part| !part.cuts.is_empty());
                 let start = group_start(world, part, self.name());
                 for offset in records(world, p, start).take_while(|&offset| offset < committed) {
                     if part.delivered.at(offset).n != 0 {

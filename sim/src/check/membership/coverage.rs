@@ -61,7 +61,11 @@ fn judge(world: &World, group: &GroupFacts, p: P, sink: &mut Sink) {
             }
             continue;
         }
-        if world.clients.part(p).is_some_and(|part| !part.cuts.is_empty()) {
+        if world
+            .clients
+            .part(p)
+            .is_some_and(|part| !part.cuts.is_empty())
+        {
             sink.excused(DESTROYED);
             continue;
         }
@@ -72,8 +76,16 @@ fn judge(world: &World, group: &GroupFacts, p: P, sink: &mut Sink) {
         };
         let headline = format!("{who} committed {offset} of {name} before {record} was read");
         let violation = Violation::new(headline)
-            .fact("committed", commit.inv_us, format!("by fact {}: {:?}", commit.inv_n, commit.state))
-            .fact("returned", world.t_us, format!("offset {record} {returned}"));
+            .fact(
+                "committed",
+                commit.inv_us,
+                format!("by fact {}: {:?}", commit.inv_n, commit.state),
+            )
+            .fact(
+                "returned",
+                world.t_us,
+                format!("offset {record} {returned}"),
+            );
         sink.fail_at(commit.inv_n, commit.inv_us, violation);
     }
 }

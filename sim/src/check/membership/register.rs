@@ -132,9 +132,10 @@ impl<'a> Operations<'a> {
     }
 
     fn phantom(&self, read: &ReadFacts) -> Violation {
-        let failed = self.group.writes(self.p).find(|(commit, range)| {
-            !commit.may_count() && read.may_be_of(commit, *range)
-        });
+        let failed = self
+            .group
+            .writes(self.p)
+            .find(|(commit, range)| !commit.may_count() && read.may_be_of(commit, *range));
         let headline = format!("{} is one that nobody committed", self.subject());
         let mut violation = Violation::new(headline);
         if let Some((commit, _)) = failed {
@@ -147,7 +148,8 @@ impl<'a> Operations<'a> {
         let subject = self.subject();
         match flaw {
             Flaw::Early { read } => {
-                let violation = Violation::new(format!("{subject} was read before it was committed"));
+                let violation =
+                    Violation::new(format!("{subject} was read before it was committed"));
                 let read = self.reads[read];
                 violation.fact("read", read.told_us, self.read(read))
             }
@@ -230,7 +232,8 @@ mod tests {
                 .looks(11, 5, 1)
                 .looks(11, 8, 2)
         };
-        both().looks(11, 5, 1).end().fails("went there and back");
+        let back = both().looks(11, 5, 1).looks(11, 8, 2);
+        back.end().fails("went there and back");
         both().looks(11, 8, 2).end().passes();
     }
 
@@ -281,7 +284,10 @@ mod tests {
             two.commits(10, 1, 1, 5).commits(10, 1, 2, 8)
         };
         stale(case()).looks(11, 5, 1).end().is_silent();
-        stale(case()).looks(11, 5, 7).end().fails("nobody committed");
+        stale(case())
+            .looks(11, 5, 7)
+            .end()
+            .fails("nobody committed");
         stale(case())
             .phase("final")
             .looks(11, 5, 1)

@@ -4,7 +4,7 @@
 //! Further on would skip records; further back would repeat them. A coordinator that was deposed and does not know
 //! may answer with what was current before (Kafka has no read leases).
 
-use super::{LOG_LOST, OFFSETS_EXPIRED, STALE, may_have_expired, lost_log};
+use super::{LOG_LOST, OFFSETS_EXPIRED, STALE, lost_log, may_have_expired};
 use crate::check::world::members::{GroupFacts, ReadFacts};
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::history::P;
@@ -68,7 +68,11 @@ fn judge(world: &World, group: &GroupFacts, (p, read): (P, &ReadFacts), sink: &m
         Some(LOG_LOST)
     } else if read.offset < 0 && may_have_expired(world) {
         Some(OFFSETS_EXPIRED)
-    } else if was_written && !world.members.is_fresh(world.white_box, read.asked_n, read.told_n) {
+    } else if was_written
+        && !world
+            .members
+            .is_fresh(world.white_box, read.asked_n, read.told_n)
+    {
         Some(STALE)
     } else {
         None
@@ -90,15 +94,24 @@ fn story(
         offset if offset < 0 => "as if nothing were committed".to_owned(),
         offset => format!("at {offset}"),
     };
-    let headline = format!("{who} went on {from} in {name}, where group {} was not", group.id);
+    let headline = format!(
+        "{who} went on {from} in {name}, where group {} was not",
+        group.id
+    );
     let mut violation = Violation::new(headline);
     let (least, most) = (current.iter().min(), current.iter().max());
-    let writes = group.writes(p).filter(|(commit, _)| commit.inv_n < read.told_n);
+    let writes = group
+        .writes(p)
+        .filter(|(commit, _)| commit.inv_n < read.told_n);
     if let Some((commit, (offset, _))) = writes.last() {
         violation = violation.fact(
             "committed",
             commit.inv_us,
-            format!("offset {offset} by {}: {:?}", world.clients.who(commit.a), commit.state),
+            format!(
+                "offset {offset} by {}: {:?}",
+                world.clients.who(commit.a),
+                commit.state
+            ),
         );
     }
     let could = format!("from {from}; what may have been current: {least:?} to {most:?}");

@@ -95,9 +95,6 @@ mod tests {
     #[test]
     fn what_was_destroyed_is_excused() {
         let ahead = case().commits(10, 1, 1, 2).destroys(1);
-        ahead
-            .final_scan(1, &[(0, 100)])
-            .end()
-            .is_excused(DESTROYED);
+        ahead.final_scan(1, &[(0, 100)]).end().is_excused(DESTROYED);
     }
 }

@@ -59,11 +59,6 @@ pub(crate) struct MemberMoment {
 }
 
 impl Members {
-    /// The group with that id.
-    pub(crate) fn find(&self, id: &str) -> Option<&GroupFacts> {
-        self.ids.get(id).map(|&index| &self.groups[index])
-    }
-
     /// The member.
     pub(crate) fn member(&self, a: A) -> Option<&MemberFacts> {
         self.members.get(&a)

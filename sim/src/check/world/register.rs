@@ -40,10 +40,7 @@ pub(crate) enum Flaw {
         other: Option<usize>,
     },
     /// The value was there before and after that write, which took effect in between.
-    Lost {
-        kept: Option<usize>,
-        lost: usize,
-    },
+    Lost { kept: Option<usize>, lost: usize },
 }
 
 /// A cluster's zone.
@@ -134,16 +131,18 @@ mod tests {
 
     #[test]
     fn a_value_that_comes_back_is_found() {
-        let writes = [write(1, 9), write(2, 10)];
+        let writes = [write(1, 19), write(2, 20)];
         let there_and_back = [
             read(11, 12, Some(0)),
             read(13, 14, Some(1)),
             read(15, 16, Some(0)),
+            read(17, 18, Some(1)),
         ];
-        assert!(matches!(
-            flaw(&writes, &there_and_back),
-            Some(Flaw::Back { .. })
-        ));
+        let back = Flaw::Back {
+            one: Some(0),
+            other: Some(1),
+        };
+        assert_eq!(flaw(&writes, &there_and_back), Some(back));
         assert_eq!(flaw(&writes, &there_and_back[..2]), None);
     }
 

@@ -29,6 +29,7 @@ pub(crate) struct MemberFacts {
     pub(crate) assigned_in: i32,
     /// When it first was, and when last.
     pub(crate) first_assigned_n: Option<u64>,
+    pub(crate) last_assigned_n: u64,
     pub(crate) assigned_us: u64,
     /// When the last commit began that its coordinator took in this membership.
     pub(crate) heard_us: Option<u64>,

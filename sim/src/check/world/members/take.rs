@@ -1,8 +1,8 @@
 //! How a history line changes what is known of groups.
 
 use super::{
-    CommitFacts, CommitState, Delivered, Ended, GroupFacts, MemberFacts, MemberGates, MemberMoment, Members,
-    Protocol, ReadFacts, Stay,
+    CommitFacts, CommitState, Delivered, Ended, GroupFacts, MemberFacts, MemberGates, MemberMoment,
+    Members, Protocol, ReadFacts, Stay,
 };
 use crate::check::world::clients::Clients;
 use crate::history::{A, Actor, Body, Er, Ev, Line, Nem, Op, P, PollPart, Res, Role};
@@ -69,7 +69,8 @@ impl Members {
         let group = self.group_of(id);
         self.groups[group].members.push(actor.a);
         let gates = MemberGates::of(&actor.cfg, &clients.cfg);
-        self.members.insert(actor.a, MemberFacts::new(group, gates, n));
+        self.members
+            .insert(actor.a, MemberFacts::new(group, gates, n));
     }
 
     fn group_of(&mut self, id: &str) -> usize {
@@ -94,7 +95,9 @@ impl Members {
             return false;
         };
         match op {
-            Op::Subscribe { topics, pattern, .. } => {
+            Op::Subscribe {
+                topics, pattern, ..
+            } => {
                 member.topics = topics.iter().cloned().collect();
                 member.pattern.clone_from(pattern);
                 member.subscriptions += 1;
@@ -130,7 +133,10 @@ impl Members {
                     mid: mid.clone(),
                     known: *generation,
                     w: *w,
-                    offs: offs.iter().map(|&(p, offset)| (p, offset, offset)).collect(),
+                    offs: offs
+                        .iter()
+                        .map(|&(p, offset)| (p, offset, offset))
+                        .collect(),
                     inv_n: line.n,
                     inv_us: line.t,
                     end_n: 0,
@@ -250,6 +256,7 @@ impl Members {
                 moment.generations = Some((before, *generation));
                 member.assigned_in = *generation;
                 member.first_assigned_n.get_or_insert(line.n);
+                member.last_assigned_n = line.n;
                 member.assigned_us = line.t;
                 let rises = &mut self.groups[group].rises;
                 if rises.last().is_none_or(|&(_, known)| known < *generation) {
@@ -415,6 +422,7 @@ impl MemberFacts {
             generation: 0,
             assigned_in: 0,
             first_assigned_n: None,
+            last_assigned_n: 0,
             assigned_us: 0,
             heard_us: None,
             told_gone: None,

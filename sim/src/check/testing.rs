@@ -3,6 +3,7 @@
 mod batch;
 mod ending;
 pub(in crate::check) mod groups;
+mod member;
 
 use std::collections::BTreeMap;
 
@@ -14,10 +15,13 @@ use broker_model::types::{
 
 pub(super) use batch::TestBatch;
 pub(super) use ending::Ending;
+pub(super) use member::coordinates;
 
 use super::world::lineage::HistoryCut;
 use super::{Boxed, Class, Judge, Judgement, Violation};
-use crate::history::{Actor, Body, Cfg, Er, Ev, Line, Op, P, Part, PollPart, Res, Role, Sent, V};
+use crate::history::{
+    Actor, Body, Cfg, Er, Ev, Line, Nem, Op, P, Part, PollPart, Res, Role, Sent, V,
+};
 use crate::observe::{Fact, NodeEnd, Observed, ReplicaEnd, Setup, Stop, WorldEvent};
 use crate::plan::{NodePlan, Plan, RunPlan, TopicPlan};
 use crate::seed::Seed;
@@ -291,6 +295,19 @@ impl Case {
     pub(super) fn ends_as(mut self, node: i32, end: NodeEnd) -> Self {
         self.ends.insert(NodeId(node), end);
         self
+    }
+
+    /// A phase begins.
+    pub(super) fn phase(self, name: &str) -> Self {
+        let name = name.to_owned();
+        self.line(Body::Nem(Nem::Phase { name }))
+    }
+
+    /// A fault of that kind strikes.
+    pub(super) fn strikes(self, kind: &'static str, target: &str) -> Self {
+        let target = target.to_owned();
+        let id = 1;
+        self.happens(WorldEvent::FaultBegan { id, kind, target })
     }
 
     /// The run is over.

@@ -1,5 +1,5 @@
 //! Once nothing disturbs a cluster any more, fresh consumers read every partition to its end, and consumers
-//! that live get there too. The run itself waits for it within a bound; judged once more at the end.
+//! that live get there too, each or, in a group, whoever owns the partition. The run itself waits for it within a bound; judged once more at the end.
 
 use super::IN_TIME;
 use crate::check::client::acked_complete::complete_scan;
@@ -31,8 +31,12 @@ impl Check for CatchUp {
             let Some(end) = complete_scan(clients, p).map(|scan| scan.to) else {
                 continue;
             };
-            for actor in clients.actors.values() {
-                followed(world, actor, (p, end), part, sink);
+            for (&a, actor) in &clients.actors {
+                let member = world.members.member(a);
+                // What a member gave up another one reads on.
+                if member.is_none_or(|member| member.lives() && member.owned.contains_key(&p)) {
+                    followed(world, actor, (p, end), part, sink);
+                }
             }
         }
     }
@@ -161,6 +165,18 @@ mod tests {
         done(rewound.final_scan(1, &[(0, 100)]))
             .end()
             .is_stuck("position -1");
+    }
+
+    #[test]
+    fn who_owns_a_partition_has_to_get_there() {
+        let member = || {
+            let member = case().polls(10, 1, &[(1, 101)]).member(11, &[]);
+            member.owns(11, 1).resets(11, -1, 0, "start")
+        };
+        let scanned = |case: Case| done(case.final_scan(2, &[(0, 100), (1, 101)])).end();
+        scanned(member()).is_stuck("consumer 11 did not reach the end");
+        scanned(member().polls(11, 0, &[(0, 100), (1, 101)])).passes();
+        scanned(member().revokes(11, 1)).passes();
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! Every operation ends within its bound, faults or not: a send within max.block.ms and delivery.timeout.ms,
 //! a poll within its timeout, everything else within default.api.timeout.ms. Jepsen: close deadlocks.
 //!
+//! What a member's poll or close waits for includes its rebalance listeners, which commit; a commit that is not
+//! repeated ends with its request.
+//!
 //! A paused client does nothing; the header's `pause.ms` says for how long clients were paused at most.
 
 use crate::check::world::clients::{ActorFacts, OpKind, OpenOp};
 use crate::check::world::gates::number;
 use crate::check::{Check, Kind, Sink, Violation, World};
-use crate::history::Role;
+use crate::history::{A, Role};
 use crate::observe::{Fact, Observed};
 
 /// See the module.
@@ -29,34 +32,48 @@ impl Check for EveryOp {
         let Fact::History(line) = event.fact else {
             return;
         };
-        let (Some(op), Some(actor)) = (
-            &world.moment.clients.ended,
-            line.b.actor().and_then(|a| world.clients.actor(a)),
-        ) else {
+        let (Some(op), Some(a)) = (&world.moment.clients.ended, line.b.actor()) else {
+            return;
+        };
+        let Some(actor) = world.clients.actor(a) else {
             return;
         };
         if op.what != OpKind::Silent {
-            judge(world, actor, op, event.t_us, "ended", sink);
+            judge(world, (a, actor), op, event.t_us, "ended", sink);
         }
     }
 
     fn finish(&mut self, world: &World, sink: &mut Sink) {
-        for actor in world.clients.actors.values() {
+        for (&a, actor) in &world.clients.actors {
             // The dead complete nothing, and who is closed has told how its operations ended.
             if actor.died_us.is_some() {
                 continue;
             }
             for op in actor.open.values() {
                 if op.what != OpKind::Silent {
-                    judge(world, actor, op, world.clients.now_us, "still open", sink);
+                    judge(
+                        world,
+                        (a, actor),
+                        op,
+                        world.clients.now_us,
+                        "still open",
+                        sink,
+                    );
                 }
             }
         }
     }
 }
 
-fn judge(world: &World, actor: &ActorFacts, op: &OpenOp, t_us: u64, how: &str, sink: &mut Sink) {
-    let bound_ms = bound_ms(world, actor, op.what);
+fn judge(
+    world: &World,
+    (a, actor): (A, &ActorFacts),
+    op: &OpenOp,
+    t_us: u64,
+    how: &str,
+    sink: &mut Sink,
+) {
+    let bound_ms = bound_ms(world, (a, actor), op.what);
     let took_us = t_us.saturating_sub(op.t_us);
     if took_us > bound_ms * 1_000 {
         sink.fail(
@@ -72,9 +89,14 @@ fn judge(world: &World, actor: &ActorFacts, op: &OpenOp, t_us: u64, how: &str, s
     }
 }
 
-fn bound_ms(world: &World, actor: &ActorFacts, what: OpKind) -> u64 {
+fn bound_ms(world: &World, (a, actor): (A, &ActorFacts), what: OpKind) -> u64 {
     let gates = &actor.gates;
+    let is_member = world.members.is_member(a);
     let own_ms = match what {
+        OpKind::Poll if is_member => gates.poll_timeout_ms + 2 * gates.api_timeout_ms,
+        OpKind::Close | OpKind::Other if is_member => {
+            gates.api_timeout_ms + gates.request_timeout_ms
+        }
         OpKind::Send(_) => gates.max_block_ms + gates.delivery_timeout_ms,
         OpKind::Poll => gates.poll_timeout_ms,
         OpKind::Close if actor.role == Role::Producer => {
@@ -90,7 +112,7 @@ mod tests {
     use super::*;
     use crate::check::make;
     use crate::check::testing::Case;
-    use crate::history::{Body, Ev};
+    use crate::history::{Body, Ev, Op, Res};
 
     fn case() -> Case {
         let cfg = [("delivery.timeout.ms", "3000"), ("max.block.ms", "1000")];
@@ -117,6 +139,27 @@ mod tests {
     #[test]
     fn an_operation_that_ends_in_time_passes() {
         case().wait_ms(4_000).times_out(1, 100).end().passes();
+    }
+
+    #[test]
+    fn a_members_poll_waits_for_its_listeners() {
+        let cfg = [
+            ("poll.timeout.ms", "100"),
+            ("default.api.timeout.ms", "2000"),
+        ];
+        let polls = |ms| {
+            let poll = Body::I {
+                a: 10,
+                o: 1,
+                op: Op::Poll,
+            };
+            let member = Case::of(make::<EveryOp>).part().member(10, &cfg);
+            let case = member.line(poll).wait_ms(ms);
+            let r = Res::Polled(Vec::new());
+            case.line(Body::Ok { a: 10, o: 1, r }).end()
+        };
+        polls(9_000).passes();
+        polls(9_100).fails("took longer than 9100 ms");
     }
 
     #[test]

@@ -3,8 +3,10 @@
 pub(super) mod availability;
 pub(super) mod catch_up;
 pub(super) mod every_op;
+pub(super) mod groups_settle;
 pub(super) mod leader;
 pub(super) mod replication_heals;
+pub(super) mod stuck_fencing;
 
 use super::World;
 use super::world::gates::number;

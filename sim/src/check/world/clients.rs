@@ -82,6 +82,8 @@ pub(crate) struct PartFacts {
     pub(crate) cfg: Cfg,
     /// What was first read at each offset: value and leader epoch.
     pub(crate) seen: Sparse<Seen>,
+    /// The end of what anybody read.
+    pub(crate) top: i64,
     /// What acks=all sends were told they lie at.
     pub(crate) acked: Sparse<V>,
     /// Committed offsets that were lost with nobody to blame.
@@ -482,6 +484,8 @@ impl Clients {
             }
         }
         let part = self.part_mut(poll.p);
+        let last = poll.rs.last().map_or(0, |&(off, _)| off + 1);
+        part.top = part.top.max(last);
         step.gaps(poll, |from, to| {
             part.gaps.push(Gap {
                 from,

@@ -49,6 +49,7 @@ impl Clients {
     pub(in crate::check) fn cut(&mut self, p: P, cut: HistoryCut) {
         let part = self.part_mut(p);
         part.cuts.push(cut);
+        part.top = part.top.min(cut.from);
         part.seen.clear_from(cut.from);
         part.acked.clear_from(cut.from);
     }

@@ -6,15 +6,18 @@
 
 pub(crate) mod batch;
 pub(crate) mod clients;
+mod coordinators;
 pub(crate) mod gates;
 pub(crate) mod groups;
 pub(crate) mod lineage;
 pub(crate) mod log;
+pub(crate) mod members;
 pub(crate) mod metadata;
 pub(crate) mod partition;
 pub(crate) mod process;
 pub(crate) mod producers;
 pub(crate) mod raft;
+pub(crate) mod register;
 mod replicas;
 mod sparse;
 pub(crate) mod walk;
@@ -27,10 +30,11 @@ use broker_model::types::{LeaderEpoch, NodeId, Offset, ProducerEpoch, Sequence, 
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::batch::Batch;
-use self::clients::{ClientMoment, Clients};
+use self::clients::{ClientMoment, Clients, OpKind};
 use self::groups::{GroupMoment, Groups};
 use self::lineage::HistoryCut;
 use self::log::EntryId;
+use self::members::{MemberMoment, Members};
 use self::metadata::{Metadata, Told};
 use self::partition::{Cut, Partition, UNCLEAN_ELECTION};
 use self::process::{ActiveFault, Processes};
@@ -50,6 +54,7 @@ pub struct World {
     pub(crate) partitions: Vec<Partition>,
     pub(crate) clients: Clients,
     pub(crate) groups: Groups,
+    pub(crate) members: Members,
     /// Whether nodes were watched, not only clients.
     pub(crate) white_box: bool,
     /// The run's choices, where there is a run.
@@ -115,6 +120,7 @@ pub(crate) struct Moment {
     pub(crate) raft: RaftMoment,
     pub(crate) clients: ClientMoment,
     pub(crate) groups: GroupMoment,
+    pub(crate) members: MemberMoment,
 }
 
 impl World {
@@ -189,6 +195,10 @@ impl World {
     fn line(&mut self, line: &Line) {
         self.clients.observe(line, &mut self.moment.clients);
         self.groups.holders.line(line);
+        let ended = self.moment.clients.ended.as_ref();
+        let closed = ended.is_some_and(|op| op.what == OpKind::Close);
+        let members = &mut self.moment.members;
+        self.members.observe(line, &self.clients, closed, members);
         match &line.b {
             Body::Part(part) => {
                 if let Some(id) = part.partition().filter(|_| self.white_box) {
@@ -238,7 +248,8 @@ impl World {
                 let replica = partition.index_of(*node);
                 partition.replicas[replica].left_on_disk = Some((*flushed, *kept));
             }
-            WorldEvent::FaultBegan { id, kind, .. } => {
+            WorldEvent::FaultBegan { id, kind, target } => {
+                self.members.fault(self.n, kind, target);
                 self.processes.faults.insert(*id, ActiveFault { kind });
             }
             WorldEvent::FaultEnded { id, .. } => {
@@ -265,6 +276,7 @@ impl World {
         }
         self.raft.stopped(node, power_lost);
         self.groups.stopped(node);
+        self.members.coordinators.stopped(self.n, node);
         for partition in &mut self.partitions {
             let known = partition.replicas.iter_mut();
             for replica in known.filter(|replica| replica.node == node) {
@@ -337,7 +349,13 @@ impl World {
             Note::BrokerFenced { fenced: false, .. } => {
                 self.processes.all.entry(node).or_default().serving = true;
             }
-            Note::Coordinator { partition: id, .. } => {
+            Note::Coordinator {
+                partition: id,
+                change,
+                ..
+            } => {
+                let coordinators = &mut self.members.coordinators;
+                coordinators.changed(self.n, node, id.partition, change);
                 let partition = self.indexes.get(id).map(|&index| &self.partitions[index]);
                 let now = (self.n, self.t_us);
                 let groups = &mut self.groups;

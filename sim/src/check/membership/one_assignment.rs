@@ -1,0 +1,170 @@
+//! A generation has one assignment: what its members own in it is disjoint, and of topics that they subscribed to.
+//!
+//! Every call of the assigned listener tells what the member owns in that generation or member epoch. A number that
+//! a failover brings back (nobody had heard of the assignment) is never told to anybody.
+
+use std::collections::BTreeMap;
+
+use super::{LOG_LOST, lost_log};
+use crate::check::world::members::MemberFacts;
+use crate::check::{Check, Kind, Sink, Violation, World};
+use crate::history::{A, P};
+use crate::observe::Observed;
+
+/// See the module.
+#[derive(Default)]
+pub(in crate::check) struct OneAssignment {
+    /// Who owns what: by group, generation and partition; and when it was told.
+    owners: BTreeMap<(usize, i32, P), (A, u64)>,
+}
+
+impl Check for OneAssignment {
+    fn name(&self) -> &'static str {
+        "one-owner/GRP-2"
+    }
+
+    fn wants(&self) -> &'static [Kind] {
+        &[Kind::ClientEvent]
+    }
+
+    fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
+        if !world.moment.members.assigned {
+            return;
+        }
+        let Some((a, member, group)) = super::subject(world) else {
+            return;
+        };
+        let generation = member.assigned_in;
+        if generation <= 0 {
+            return;
+        }
+        for &p in member.owned.keys() {
+            let name = world.clients.name(p);
+            if let Some(topic) = foreign(member, name) {
+                let who = world.clients.who(a);
+                let headline =
+                    format!("{who} was assigned {name}, but did not subscribe to {topic}");
+                let what = format!("in generation {generation}");
+                sink.fail(Violation::new(headline).fact("assigned", event.t_us, what));
+            }
+            let key = (member.group, generation, p);
+            let &mut (owner, t_us) = self.owners.entry(key).or_insert((a, event.t_us));
+            if owner == a || are_one(world, owner, member) {
+                continue;
+            }
+            if lost_log(world) {
+                sink.excused(LOG_LOST);
+                continue;
+            }
+            let headline = format!(
+                "{name} has two owners in generation {generation} of {}",
+                group.id
+            );
+            let violation = Violation::new(headline)
+                .fact("assigned", t_us, format!("to {}", world.clients.who(owner)))
+                .fact(
+                    "assigned",
+                    event.t_us,
+                    format!("to {}", world.clients.who(a)),
+                );
+            sink.fail(violation);
+        }
+        // Alone nobody has to share.
+        let first = (member.group, generation, 0);
+        let mut all = self
+            .owners
+            .range(first..=(member.group, generation, P::MAX));
+        if all.any(|(_, &(owner, _))| owner != a && !are_one(world, owner, member)) {
+            sink.exercised();
+        }
+    }
+}
+
+/// The partition's topic, if the member did not ask for it.
+fn foreign<'a>(member: &MemberFacts, name: &'a str) -> Option<&'a str> {
+    let (topic, _) = name.rsplit_once('-')?;
+    let knows = member.pattern.is_some() || member.subscriptions != 1;
+    (!knows && !member.topics.contains(topic)).then_some(topic)
+}
+
+/// Whether both are the same static member.
+fn are_one(world: &World, owner: A, member: &MemberFacts) -> bool {
+    let instance = world
+        .members
+        .member(owner)
+        .map(|owner| &owner.gates.instance);
+    member.gates.instance.is_some() && instance == Some(&member.gates.instance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::make;
+    use crate::check::testing::Case;
+    use crate::history::{Body, Op, Part};
+
+    fn case(cfg: &[(&str, &str)]) -> Case {
+        Case::of(make::<OneAssignment>)
+            .part()
+            .member(10, cfg)
+            .member(11, cfg)
+            .owns(10, 3)
+    }
+
+    #[test]
+    fn two_owners_in_one_generation_are_found() {
+        case(&[])
+            .owns(11, 3)
+            .end()
+            .fails("orders-0 has two owners in generation 3 of g");
+        // Who keeps what it has owns it in the next generation, too.
+        case(&[])
+            .is_assigned(10, 4, &[])
+            .owns(11, 4)
+            .end()
+            .fails("two owners in generation 4");
+    }
+
+    #[test]
+    fn a_topic_that_nobody_asked_for_is_found() {
+        let other = Op::Subscribe {
+            g: "g".to_owned(),
+            topics: vec!["other".to_owned()],
+            pattern: None,
+        };
+        let member = || {
+            let cfg = [("group.id", "g")];
+            let case = Case::of(make::<OneAssignment>).part();
+            case.actor(12, crate::history::Role::Consumer, &cfg)
+        };
+        let found = member().calls(12, other.clone()).owns(12, 3).end();
+        found.fails("did not subscribe to orders");
+        // It may have subscribed to something else when the assignment was made.
+        let twice = member().calls(12, other.clone()).calls(12, other);
+        twice.owns(12, 3).end().is_silent();
+    }
+
+    #[test]
+    fn shares_of_one_generation_pass() {
+        let second = Part::new(
+            1,
+            "orders",
+            crate::check::testing::partition(),
+            Default::default(),
+        );
+        case(&[])
+            .line(Body::Part(second))
+            .is_assigned(11, 3, &[1])
+            .end()
+            .passes();
+        case(&[]).revokes(10, 3).owns(11, 4).end().is_silent();
+    }
+
+    #[test]
+    fn a_static_member_replaces_itself_in_its_generation() {
+        case(&[("group.instance.id", "one")])
+            .owns(11, 3)
+            .end()
+            .is_silent();
+    }
+}

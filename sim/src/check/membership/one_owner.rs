@@ -1,0 +1,218 @@
+//! A partition has one owner in a group: who is in the group and owns it has given it up, or was expired, before
+//! somebody else gets it. KIP-429, KIP-848 NoDoubleClientAssignment; bugs G01, G03.
+//!
+//! Two may believe that they own it while one is a zombie: it does not know that it was expired. It was not, if
+//! a later commit of it was taken, or one that was taken shortly before shows that it was heard of; or if
+//! there was nothing that could keep it from being heard.
+
+use super::{LOG_LOST, UNHEARD, lost_log};
+use crate::check::world::gates::number;
+use crate::check::world::members::{CommitState, Ended, GroupFacts, MemberFacts, Stay};
+use crate::check::{Check, Kind, Sink, Violation, World};
+use crate::history::{A, P};
+use crate::observe::Observed;
+
+/// See the module.
+#[derive(Default)]
+pub(in crate::check) struct OneOwner;
+
+impl Check for OneOwner {
+    fn name(&self) -> &'static str {
+        "one-owner/GRP-1"
+    }
+
+    fn wants(&self) -> &'static [Kind] {
+        &[
+            Kind::Succeeded,
+            Kind::Failed,
+            Kind::Unknown,
+            Kind::ClientEvent,
+        ]
+    }
+
+    fn on(&mut self, _event: &Observed<'_>, world: &World, sink: &mut Sink) {
+        let moment = &world.moment.members;
+        let Some((a, member, group)) = super::subject(world) else {
+            return;
+        };
+        for &(p, index) in &moment.began {
+            let before = group.parts[&p].stays[..index].last();
+            let handed_over = |stay: &Stay| stay.a != a && stay.end.is_some();
+            if before.is_some_and(handed_over) {
+                sink.exercised();
+            }
+        }
+        for &(p, index) in &moment.ended {
+            let stay = &group.parts[&p].stays[index];
+            if let Some((end_n, Ended::Revoked)) = stay.end
+                && let Some(other) = rival(world, (member, group), (p, index), end_n)
+            {
+                let alive = was_in_group(world, member, other);
+                judge(world, (p, stay, other), alive, sink);
+            }
+        }
+        let committed = moment.committed.map(|commit| &group.commits[commit]);
+        let Some(commit) = committed.filter(|commit| commit.state == CommitState::Ok) else {
+            return;
+        };
+        for (&p, &index) in &member.owned {
+            let stay = &group.parts[&p].stays[index];
+            if let Some(other) = rival(world, (member, group), (p, index), commit.inv_n)
+                && commit.mid == member.mid
+            {
+                let why = format!("it committed as [{}] later", commit.mid);
+                judge(world, (p, stay, other), Some(why), sink);
+            }
+        }
+    }
+}
+
+/// Somebody who got the partition, in a later generation, while that stay went on and before that fact.
+fn rival<'a>(
+    world: &World,
+    (member, group): (&MemberFacts, &'a GroupFacts),
+    (p, index): (P, usize),
+    before_n: u64,
+) -> Option<&'a Stay> {
+    let stays = &group.parts[&p].stays;
+    let stay = &stays[index];
+    // Two of one instance are GRP-11's.
+    let is_other = |other: A| {
+        let instance = world
+            .members
+            .member(other)
+            .map(|other| &other.gates.instance);
+        other != stay.a
+            && (member.gates.instance.is_none() || instance != Some(&member.gates.instance))
+    };
+    stays[index + 1..].iter().find(|other| {
+        other.from_n < before_n && stay.generation < other.generation && is_other(other.a)
+    })
+}
+
+/// Why the member was certainly in its group when somebody else got the partition.
+fn was_in_group(world: &World, member: &MemberFacts, other: &Stay) -> Option<String> {
+    if world.members.silenced_n.is_none() {
+        return Some("nothing kept it from being heard".to_owned());
+    }
+    let heard_us = member.heard_us?;
+    let gates = &member.gates;
+    let paused_ms = number(&world.clients.cfg, "pause.ms", 0);
+    let in_session = other.from_us < heard_us + gates.session_ms * 1_000;
+    let in_time =
+        other.from_us + paused_ms * 1_000 < member.assigned_us + gates.rebalance_ms * 1_000;
+    (in_session && in_time).then(|| {
+        let since_ms = (other.from_us.saturating_sub(heard_us)) / 1_000;
+        format!("its coordinator had heard of it {since_ms} ms before")
+    })
+}
+
+fn judge(
+    world: &World,
+    (p, stay, other): (P, &Stay, &Stay),
+    was_in_group: Option<String>,
+    sink: &mut Sink,
+) {
+    let clients = &world.clients;
+    let Some(why) = was_in_group else {
+        sink.excused(UNHEARD);
+        return;
+    };
+    if lost_log(world) {
+        sink.excused(LOG_LOST);
+        return;
+    }
+    let of = |stay: &Stay| {
+        format!(
+            "to {} in generation {}",
+            clients.who(stay.a),
+            stay.generation
+        )
+    };
+    let how = match stay.end {
+        Some((_, how)) => format!("{how:?} after that"),
+        None => "still owned".to_owned(),
+    };
+    sink.fail(
+        Violation::new(format!("{} has two owners in one group", clients.name(p)))
+            .fact(
+                "assigned",
+                stay.from_us,
+                format!("{}; {how}, and {why}", of(stay)),
+            )
+            .fact("assigned", other.from_us, of(other)),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::make;
+    use crate::check::testing::Case;
+
+    fn case() -> Case {
+        let cfg = [("group.protocol", "consumer"), ("name", "c/0")];
+        Case::of(make::<OneOwner>)
+            .part()
+            .member(10, &cfg)
+            .member(11, &cfg[..1])
+            .owns(10, 3)
+    }
+
+    #[test]
+    fn a_partition_that_is_given_away_while_it_is_owned_is_found() {
+        case()
+            .owns(11, 4)
+            .revokes(10, 3)
+            .end()
+            .fails("orders-0 has two owners in one group");
+    }
+
+    #[test]
+    fn who_commits_is_in_the_group() {
+        case()
+            .strikes("pause", "n1")
+            .owns(11, 4)
+            .commits(10, 3, 1, 5)
+            .end()
+            .fails("it committed as [m10] later");
+    }
+
+    #[test]
+    fn who_was_heard_of_shortly_before_is_in_the_group() {
+        let overlap = |case: Case| case.owns(11, 4).revokes(10, 3).end();
+        let heard = || case().strikes("pause", "n1").commits(10, 3, 1, 5);
+        overlap(heard().wait_ms(1_000)).fails("had heard of it 1002 ms before");
+        overlap(heard().wait_ms(50_000)).is_excused(UNHEARD);
+    }
+
+    #[test]
+    fn a_zombie_that_hears_of_it_is_no_owner() {
+        case().owns(11, 4).loses(10, 3).end().is_silent();
+        case().owns(11, 4).dies(10).end().is_silent();
+        // Its listener is called late.
+        case()
+            .is_assigned(11, 2, &[0])
+            .revokes(10, 3)
+            .end()
+            .is_silent();
+    }
+
+    #[test]
+    fn a_partition_that_is_given_up_first_passes() {
+        case().revokes(10, 3).owns(11, 4).end().passes();
+        case()
+            .dies(10)
+            .owns(11, 4)
+            .commits(11, 4, 1, 5)
+            .end()
+            .passes();
+        // Others that are killed keep nobody from being heard.
+        case()
+            .strikes("kill", "c/0")
+            .owns(11, 4)
+            .revokes(10, 3)
+            .end()
+            .fails("two owners");
+    }
+}

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::constrained::Constrained;
 use super::general::General;
 use super::{Assignment, Counts, Member, Members};
+use crate::bug::Bug;
 use crate::types::{StrBytes, TopicPartition};
 use crate::wire::consumer_protocol as wire;
 
@@ -32,8 +33,15 @@ pub(super) fn assign(counts: &Counts, members: &Members) -> Assignment {
 }
 
 /// The assignment of a generation, by `cooperative-sticky`.
-pub(super) fn assign_cooperative(counts: &Counts, members: &Members) -> Assignment {
+pub(super) fn assign_cooperative(
+    counts: &Counts,
+    members: &Members,
+    bug: Option<Bug>,
+) -> Assignment {
     let (mut assignment, transferring) = build(counts, members, claim_in_subscription);
+    if bug == Some(Bug::Kip429AssignBeforeRevoke) {
+        return assignment;
+    }
     let transferring = transferring.unwrap_or_else(|| changing_hands(members, &assignment));
     for (partition, to) in transferring {
         let assigned = assignment

@@ -67,7 +67,7 @@ impl Consumer {
         Consumer {
             cluster: Cluster::new(cluster),
             positions: Positions::new(
-                &config.auto_offset_reset,
+                config.auto_offset_reset,
                 config.retry_backoff_ms,
                 config.group_id.is_some(),
             ),

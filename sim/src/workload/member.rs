@@ -383,6 +383,12 @@ impl Member {
         self.journal.invoke(now_us, recorder, op)
     }
 
+    /// When it polls again: at once, when it only has to catch up.
+    fn rested_us(&self, now_us: u64) -> u64 {
+        let pause_ms = if self.draining { 0 } else { self.plan.pause_ms };
+        now_us + pause_ms * 1_000
+    }
+
     /// Takes what a poll returned.
     fn take(
         &mut self,
@@ -409,7 +415,7 @@ impl Member {
                 .records
                 .extend(offsets.map(|offset| (part.partition, offset)));
         }
-        let rest_us = now_us + self.plan.pause_ms * 1_000;
+        let rest_us = self.rested_us(now_us);
         if batch.records.is_empty() {
             self.processed(now_us, &batch, recorder);
             // Whoever has caught up commits, however few records it were.
@@ -440,7 +446,7 @@ impl Member {
             self.stalls += 1;
             work_us += for_ms * 1_000;
         }
-        let rest_us = now_us + self.plan.pause_ms * 1_000;
+        let rest_us = self.rested_us(now_us);
         match self.plan.processing {
             Processing::InPoll => {
                 let until_us = now_us + work_us.max(1);
@@ -745,7 +751,7 @@ impl App for Member {
         {
             let batch = batch.clone();
             self.processed(now_us, &batch, recorder);
-            let at_us = now_us + self.plan.pause_ms * 1_000;
+            let at_us = self.rested_us(now_us);
             self.state = State::Turn { at_us };
         }
         if let State::Turn { at_us } = self.state

@@ -164,6 +164,7 @@ impl Classic {
         env: &mut Env<'_>,
         shared: &mut Shared,
     ) -> Result<bool, ClientError> {
+        self.return_from_listener(env, shared);
         if self.commit_fenced {
             return Err(ClientError::Broker(ResponseError::FencedInstanceId));
         }

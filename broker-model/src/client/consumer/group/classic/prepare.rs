@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Classic;
+use super::join::Join;
 use crate::client::command::RebalanceCallback;
 use crate::client::consumer::group::commits::Ended;
 use crate::client::consumer::group::env::Env;
@@ -26,6 +27,20 @@ enum Stage {
     Committing(Option<u64>),
     /// The listener was called; these stay.
     Revoking(BTreeSet<TopicPartition>),
+    /// The listener returned, and only what stays is assigned.
+    Revoked,
+}
+
+impl Preparing {
+    /// Of what was assigned, only that is left which the member keeps.
+    fn end_revoking(&mut self, env: &mut Env<'_>) {
+        if let Stage::Revoking(kept) = &self.stage {
+            let (metadata, effects) = (&env.cluster.metadata, &mut *env.effects);
+            env.positions
+                .assign_from_group(kept, &BTreeSet::new(), metadata, effects);
+            self.stage = Stage::Revoked;
+        }
+    }
 }
 
 impl Classic {
@@ -69,14 +84,25 @@ impl Classic {
             self.preparing = Some(preparing);
             return false;
         }
-        if let Stage::Revoking(kept) = preparing.stage {
-            let (metadata, effects) = (&env.cluster.metadata, &mut *env.effects);
-            env.positions
-                .assign_from_group(&kept, &BTreeSet::new(), metadata, effects);
-        }
+        preparing.end_revoking(env);
         self.is_leader = false;
         self.group_topics.clear();
         true
+    }
+
+    /// The listener returned. In Kafka it is called in the middle of all this: what follows, follows at
+    /// once, even if the coordinator went away meanwhile.
+    pub(super) fn return_from_listener(&mut self, env: &mut Env<'_>, shared: &mut Shared) {
+        if shared.callbacks.is_outstanding() {
+            return;
+        }
+        if let Some(preparing) = &mut self.preparing {
+            preparing.end_revoking(env);
+        }
+        self.join = match self.join.take() {
+            Some(Join::Revoking(assigned)) => Some(self.announce(env, shared, &assigned)),
+            other => other,
+        };
     }
 
     /// Calls the listener for what the member has lost or gives up. Returns what it keeps.

@@ -95,6 +95,27 @@ fn a_poll_does_not_end_while_the_listener_runs() {
 }
 
 #[test]
+fn what_was_given_up_is_not_read_even_if_the_coordinator_is_gone() {
+    let mut rig = Rig::new(&[
+        RANGE,
+        MANUAL,
+        ("session.timeout.ms", "7000"),
+        ("request.timeout.ms", "60000"),
+    ]);
+    rig.join("range", &[0]);
+    rig.answer_committed(7);
+    rig.harness.advance(3_000);
+    rig.answer_heartbeat(Some(ResponseError::RebalanceInProgress));
+    let (callback, what, _) = rig.take_callback();
+    assert_eq!(what, RebalanceCallback::Revoked);
+    rig.answer_fetch(0, 7, 2);
+    // The session is over meanwhile, the coordinator is looked for, and the poll's time is up.
+    rig.harness.advance(20_000);
+    rig.callback_done(callback);
+    assert!(rig.polled().iter().all(|(_, offsets)| offsets.is_empty()));
+}
+
+#[test]
 fn an_answer_to_join_group_waits_for_a_poll() {
     let mut rig = Rig::new(&[RANGE]);
     rig.subscribe();

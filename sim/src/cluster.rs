@@ -82,6 +82,9 @@ impl<E: Engine> Cluster<E> {
     /// A client is killed. It is an actor of the history that died, unless it had closed before.
     pub fn kill_client(&mut self, process: ProcessId) {
         let mortal = |shell: &mut Shell| {
+            if !shell.is_up() {
+                return None;
+            }
             let app = shell.app_mut()?.mortal()?;
             (!app.is_over()).then(|| app.actor())
         };

@@ -24,11 +24,24 @@ pub enum Bug {
     /// A producer that resets its sequences gives them to the batches in flight newest first
     /// (KAFKA-5494, client side).
     Kafka5494RenumberOrder,
+    /// A partition goes to its new owner in the round in which the old one is asked for it (KAFKA-8179,
+    /// KIP-429; client side).
+    Kip429AssignBeforeRevoke,
+    /// Whoever knows a group.instance.id is taken for its member, whatever its member id (KAFKA-8225,
+    /// KIP-345).
+    Kip345InstanceNotFenced,
+    /// A static member that comes back gets an id of its own only if the group is stable (KAFKA-8500,
+    /// KIP-345).
+    Kip345ReplaceOnlyStable,
+    /// The new id of a static member that comes back is not written down (KAFKA-10284, KIP-345).
+    Kip345ReplacementNotPersisted,
+    /// A partition that a member has to give up and then may keep counts as free (KAFKA-16147).
+    Kafka16147PartitionEpochLost,
 }
 
 impl Bug {
     /// Every bug, in the order in which they are listed.
-    pub const ALL: [Bug; 8] = [
+    pub const ALL: [Bug; 13] = [
         Bug::Kip101HwTruncation,
         Bug::Kip279UnknownEpochLookup,
         Bug::Kip497HwIgnoresPendingIsr,
@@ -37,6 +50,11 @@ impl Bug {
         Bug::Kafka5494AcceptGaps,
         Bug::Kafka5494NoRebuild,
         Bug::Kafka5494RenumberOrder,
+        Bug::Kip429AssignBeforeRevoke,
+        Bug::Kip345InstanceNotFenced,
+        Bug::Kip345ReplaceOnlyStable,
+        Bug::Kip345ReplacementNotPersisted,
+        Bug::Kafka16147PartitionEpochLost,
     ];
 
     /// The name on the command line.
@@ -51,6 +69,11 @@ impl Bug {
             Bug::Kafka5494AcceptGaps => "kafka-5494-accept-gaps",
             Bug::Kafka5494NoRebuild => "kafka-5494-no-rebuild",
             Bug::Kafka5494RenumberOrder => "kafka-5494-renumber-order",
+            Bug::Kip429AssignBeforeRevoke => "kip-429-assign-before-revoke",
+            Bug::Kip345InstanceNotFenced => "kip-345-instance-not-fenced",
+            Bug::Kip345ReplaceOnlyStable => "kip-345-replace-only-stable",
+            Bug::Kip345ReplacementNotPersisted => "kip-345-replacement-not-persisted",
+            Bug::Kafka16147PartitionEpochLost => "kafka-16147-partition-epoch-lost",
         }
     }
 
@@ -70,6 +93,19 @@ impl Bug {
             Bug::Kafka5494AcceptGaps => "the broker accepts sequence gaps",
             Bug::Kafka5494NoRebuild => "a new leader starts without producer state",
             Bug::Kafka5494RenumberOrder => "batches in flight are renumbered newest first",
+            Bug::Kip429AssignBeforeRevoke => {
+                "the assignor gives away what its owner has not given up"
+            }
+            Bug::Kip345InstanceNotFenced => "a static member is known by its instance id alone",
+            Bug::Kip345ReplaceOnlyStable => {
+                "a static member that comes back in a rebalance keeps the old member id"
+            }
+            Bug::Kip345ReplacementNotPersisted => {
+                "the next coordinator does not know that a static member was replaced"
+            }
+            Bug::Kafka16147PartitionEpochLost => {
+                "a partition that a member may keep after all counts as free"
+            }
         }
     }
 

@@ -62,7 +62,7 @@ impl Client {
             }
             ClientKind::Consumer(config) => {
                 let cluster = consumer_cluster(&config, bootstrap, client_id);
-                Client::Consumer(Box::new(Consumer::new(config, cluster)))
+                Client::Consumer(Box::new(Consumer::new(config, cluster, bug)))
             }
             ClientKind::Admin => {
                 let cluster = admin_cluster(bootstrap, client_id);

@@ -57,7 +57,7 @@ pub(super) struct Sent {
 #[derive(Debug)]
 pub(super) struct Harness {
     client: Client,
-    now: Now,
+    pub(super) now: Now,
     effects: Effects,
     inputs: VecDeque<Input>,
     timers: BTreeMap<Timer, u64>,

@@ -1,6 +1,7 @@
 //! What a consumer can be told. Mirrors Kafka's `ConsumerConfig`.
 
 use super::Check::{Any, AtLeast, NonEmpty, OffsetReset, OneOf, OneOfAnyCase};
+use super::value::duration_ms;
 use super::{FromValue, Given, PropertyError, Value, Values, properties};
 
 properties! {
@@ -163,7 +164,7 @@ impl FromValue for IsolationLevel {
 }
 
 /// Where a consumer starts without a valid position (`auto.offset.reset`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AutoOffsetReset {
     /// At the start of the log.
     Earliest,
@@ -171,8 +172,8 @@ pub enum AutoOffsetReset {
     Latest,
     /// Nowhere: the application is told.
     None,
-    /// At the first record younger than this ISO 8601 duration (KIP-1106).
-    ByDuration(String),
+    /// At the first record that is no older than that many ms (KIP-1106).
+    ByDuration(u64),
 }
 
 impl FromValue for AutoOffsetReset {
@@ -183,9 +184,10 @@ impl FromValue for AutoOffsetReset {
             "earliest" => Some(AutoOffsetReset::Earliest),
             "latest" => Some(AutoOffsetReset::Latest),
             "none" => Some(AutoOffsetReset::None),
-            other => other
-                .strip_prefix("by_duration:")
-                .map(|duration| AutoOffsetReset::ByDuration(duration.to_owned())),
+            other => {
+                let age = duration_ms(other.strip_prefix("by_duration:")?);
+                age.map(AutoOffsetReset::ByDuration)
+            }
         }
     }
 }
@@ -350,13 +352,28 @@ mod tests {
 
     #[test]
     fn a_start_is_named_or_an_age() {
-        let reset = |text| consumer(&[("auto.offset.reset", text)]).map(|c| c.auto_offset_reset);
+        let reset = |text: &str| {
+            let config = consumer(&[("auto.offset.reset", text)]);
+            config.map(|config| config.auto_offset_reset)
+        };
         assert_eq!(reset("earliest"), Ok(AutoOffsetReset::Earliest));
         assert_eq!(
             reset("by_duration:PT1H"),
-            Ok(AutoOffsetReset::ByDuration("PT1H".to_owned()))
+            Ok(AutoOffsetReset::ByDuration(3_600_000))
         );
-        assert!(reset("by_duration:").is_err());
+        let age_ms = |text: &str| match reset(&format!("by_duration:{text}")) {
+            Ok(AutoOffsetReset::ByDuration(age_ms)) => Some(age_ms),
+            _ => None,
+        };
+        assert_eq!(age_ms("P2DT3H4M5.0061S"), Some(183_845_007));
+        assert_eq!(age_ms("pt1m-20s"), Some(40_000));
+        assert_eq!(age_ms("-PT-0,5S"), Some(500));
+        assert_eq!(age_ms("PT0S"), Some(0));
+        for none in [
+            "", "P", "PT", "1H", "PT1", "PT1.5H", "PT1M1H", "P1H", "-PT1S", "PT1SX",
+        ] {
+            assert_eq!(age_ms(none), None, "{none}");
+        }
         assert!(reset("smallest").is_err());
     }
 

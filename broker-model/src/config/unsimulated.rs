@@ -256,5 +256,6 @@ mod tests {
         assert!(unsimulated(&TOPIC, "min.insync.replicas").is_none());
         assert!(unsimulated(&TOPIC, "flush.messages").is_some());
         assert!(unsimulated(&PRODUCER, "transactional.id").is_some());
+        assert!(unsimulated(&CONSUMER, "group.id").is_none());
     }
 }

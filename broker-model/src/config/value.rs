@@ -107,7 +107,10 @@ fn check(check: Check, value: &Value) -> Result<(), String> {
         }
         (Check::OffsetReset, Value::String(value)) => {
             let named = ["earliest", "latest", "none"].contains(&value.as_str());
-            let fine = named || value.strip_prefix("by_duration:").is_some_and(is_duration);
+            let fine = named
+                || value
+                    .strip_prefix("by_duration:")
+                    .is_some_and(|age| duration_ms(age).is_some());
             require(
                 fine,
                 "earliest, latest, none or by_duration:<PnDTnHnMn.nS>".to_owned(),
@@ -122,11 +125,58 @@ fn check(check: Check, value: &Value) -> Result<(), String> {
     }
 }
 
-/// A rough look at ISO 8601: `P`, then digits and units. The model has no use for the rest.
-fn is_duration(text: &str) -> bool {
-    let unit = |c: char| c.is_ascii_digit() || "DTHMS.".contains(c);
-    text.strip_prefix('P')
-        .is_some_and(|rest| !rest.is_empty() && rest.chars().all(unit))
+/// An ISO 8601 duration in ms, the last one begun (`Duration.parse`): days, and after `T` hours,
+/// minutes and seconds, in this order. `None` for what is none, and for one below zero.
+pub(super) fn duration_ms(text: &str) -> Option<u64> {
+    let text = text.to_ascii_uppercase();
+    let (sign, rest) = match text.strip_prefix(['-', '+']) {
+        Some(rest) => (if text.starts_with('-') { -1 } else { 1 }, rest),
+        None => (1, text.as_str()),
+    };
+    let rest = rest.strip_prefix('P')?;
+    let (days, time) = match rest.split_once('T') {
+        Some((days, time)) => (days, Some(time)),
+        None => (rest, None),
+    };
+    if days.is_empty() && time.is_none() || time == Some("") {
+        return None;
+    }
+    let mut nanos = match days {
+        "" => 0,
+        days => nanos_of(days.strip_suffix('D')?, 86_400)?,
+    };
+    let mut time = time.unwrap_or_default();
+    for (unit, seconds) in [('H', 3_600), ('M', 60), ('S', 1)] {
+        if let Some((number, rest)) = time.split_once(unit) {
+            if unit != 'S' && number.contains(['.', ',']) {
+                return None;
+            }
+            nanos += nanos_of(number, seconds)?;
+            time = rest;
+        }
+    }
+    let nanos = u128::try_from(sign * nanos).ok()?;
+    let is_read = time.is_empty();
+    u64::try_from(nanos.div_ceil(1_000_000))
+        .ok()
+        .filter(|_| is_read)
+}
+
+/// So many seconds so many times; the number may have a sign and up to nine decimals.
+fn nanos_of(number: &str, seconds: i128) -> Option<i128> {
+    let (sign, digits) = match number.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, number.strip_prefix('+').unwrap_or(number)),
+    };
+    let (whole, part) = digits.split_once(['.', ',']).unwrap_or((digits, ""));
+    let are_digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    if whole.is_empty() || 9 < part.len() || !are_digits(whole) || !are_digits(part) {
+        return None;
+    }
+    // Java has 64 bits for the seconds.
+    let whole = i128::from(whole.parse::<i64>().ok()?);
+    let part: i128 = format!("{part:0<9}").parse().ok()?;
+    Some(sign * (whole * 1_000_000_000 + part) * seconds)
 }
 
 fn is_throttled_replica(text: &str) -> bool {

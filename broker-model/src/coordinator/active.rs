@@ -229,6 +229,7 @@ impl Active {
             ids: cx.ids,
             image: world.image,
             config: world.config,
+            bug: cx.bug,
             effects: cx.effects,
             decision: Decision::default(),
         };

@@ -3,6 +3,7 @@
 use kafka_protocol::messages::ResponseKind;
 
 use super::record::Record;
+use crate::bug::Bug;
 use crate::effect::Effects;
 use crate::ids::IdSource;
 use crate::metadata::MetadataImage;
@@ -20,10 +21,19 @@ pub(crate) struct Turn<'a> {
     pub(crate) image: &'a MetadataImage,
     /// The broker's properties.
     pub(crate) config: &'a crate::config::BrokerConfig,
+    /// The historic bug that is switched on.
+    pub(crate) bug: Option<Bug>,
     /// For notes and probes only.
     pub(crate) effects: &'a mut Effects,
     /// What is decided.
     pub(crate) decision: Decision,
+}
+
+impl Turn<'_> {
+    /// Whether that bug is switched on.
+    pub(crate) fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
 }
 
 /// Records to append as one batch, and what leaves when they are committed.

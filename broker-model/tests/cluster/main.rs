@@ -6,6 +6,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
+use broker_model::bug::Bug;
 use broker_model::client::command::{Command, Event, OpId, SendOutcome, StartFrom};
 use broker_model::client::{ClientConfig, ClientKind};
 use broker_model::config::{ConsumerConfig, Given, ProducerConfig};
@@ -21,13 +22,19 @@ const TOPIC: &str = "orders";
 struct Cluster {
     world: World,
     nodes: Vec<NodeConfig>,
+    /// What clients have switched on.
+    bug: Option<Bug>,
 }
 
 impl Cluster {
     /// These nodes, unfenced, with `orders`: two partitions, three replicas, two of them needed.
     fn of(nodes: Vec<NodeConfig>, seed: u64) -> Self {
         let world = World::of_nodes(nodes.clone(), seed);
-        let mut cluster = Cluster { world, nodes };
+        let mut cluster = Cluster {
+            world,
+            nodes,
+            bug: None,
+        };
         let brokers = cluster.brokers();
         cluster
             .world
@@ -57,7 +64,7 @@ impl Cluster {
             bootstrap: bootstrap.map(|id| endpoint(id, 9_092)).collect(),
             client_id: StrBytes::from_static_str("c"),
             kind,
-            bug: None,
+            bug: self.bug,
         })
     }
 

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use broker_model::bug::Bug;
 use broker_model::client::ClientKind;
 use broker_model::client::command::{
-    Command, Event, OffsetAndMetadata, OpId, RebalanceCallback, Subscription,
+    ClientError, Command, Event, OffsetAndMetadata, OpId, RebalanceCallback, Subscription,
 };
 use broker_model::config::{ConsumerConfig, Given};
 use broker_model::node::NodeConfig;
-use broker_model::types::{Offset, StrBytes, TopicPartition};
+use broker_model::types::{Offset, ResponseError, StrBytes, TopicPartition};
 use bytes::Bytes;
 
 use crate::Cluster;
@@ -64,12 +65,23 @@ struct Crowd {
     read: BTreeMap<Bytes, u32>,
     /// Nobody dies, so nobody may own what another one owns.
     calm: bool,
+    /// How often somebody got what another one owned.
+    overlaps: u32,
+    /// Those who heard that another process is their static member.
+    fenced: BTreeSet<Actor>,
 }
 
 impl Crowd {
     fn new(seed: u64, calm: bool) -> Crowd {
+        Crowd::with_bug(seed, calm, None)
+    }
+
+    fn with_bug(seed: u64, calm: bool, bug: Option<Bug>) -> Crowd {
         let node = |id| {
-            let mut node: NodeConfig = combined(id);
+            let mut node = NodeConfig {
+                bug,
+                ..combined(id)
+            };
             for (name, value) in [
                 ("offsets.topic.num.partitions", "3"),
                 ("broker.session.timeout.ms", "6000"),
@@ -84,6 +96,7 @@ impl Crowd {
             node
         };
         let mut cluster = Cluster::of((1..=3).map(node).collect(), seed);
+        cluster.bug = bug;
         let admin = cluster.client(ClientKind::Admin);
         let op = OpId(1);
         let create = Command::CreateTopic {
@@ -109,6 +122,8 @@ impl Crowd {
             sent: 0,
             read: BTreeMap::new(),
             calm,
+            overlaps: 0,
+            fenced: BTreeSet::new(),
         }
     }
 
@@ -242,6 +257,9 @@ impl Crowd {
             }
             Event::PollFailed { error, .. } => {
                 assert!(!self.calm, "{actor}: {error:?}");
+                if error == FENCED {
+                    self.fenced.insert(actor);
+                }
                 self.readers.get_mut(&actor).expect("a reader").polling = false;
                 self.poll(actor);
             }
@@ -250,11 +268,11 @@ impl Crowd {
     }
 
     fn on_rebalance(&mut self, actor: Actor, what: RebalanceCallback, index: i32) {
-        if what == RebalanceCallback::Assigned && self.calm {
-            let mut others = self.readers.iter();
-            let owner = others.find(|(_, other)| other.owned.contains(&index));
-            let owner = owner.map(|(id, _)| *id);
-            assert_eq!(owner, None, "{actor} gets {index}");
+        if what == RebalanceCallback::Assigned {
+            let mut others = self.readers.values().filter(|one| !one.dead);
+            let is_owned = others.any(|other| other.owned.contains(&index));
+            assert!(!(is_owned && self.calm), "{actor} gets {index}");
+            self.overlaps += u32::from(is_owned);
         }
         let reader = self.readers.get_mut(&actor).expect("a reader");
         match what {
@@ -475,4 +493,63 @@ fn nobody_gets_what_another_one_still_owns() {
         crowd.await_balance(30_000);
         crowd.finish();
     }
+}
+
+const FENCED: ClientError = ClientError::Broker(ResponseError::FencedInstanceId);
+const COOPERATIVE: &[(&str, &str)] = WAYS[3];
+/// A static member.
+const STATIC: &[(&str, &str)] = &[("group.instance.id", "i"), WAYS[0][0]];
+
+#[test]
+fn kip_429_a_partition_has_two_owners_while_it_moves() {
+    let overlaps = |bug| {
+        let seeds = (0..4).map(|seed| {
+            let mut crowd = Crowd::with_bug(seed, false, bug);
+            for _ in 0..3 {
+                crowd.join(COOPERATIVE);
+                crowd.live(3_000);
+            }
+            crowd.await_balance(20_000);
+            crowd.overlaps
+        });
+        seeds.sum::<u32>()
+    };
+    assert_eq!(overlaps(None), 0);
+    assert!(0 < overlaps(Some(Bug::Kip429AssignBeforeRevoke)));
+}
+
+#[test]
+fn kip_345_two_processes_are_one_static_member() {
+    let fenced = |bug| {
+        let mut crowd = Crowd::with_bug(0, false, bug);
+        let first = crowd.join(STATIC);
+        crowd.await_balance(20_000);
+        let second = crowd.join(STATIC);
+        crowd.live(8_000);
+        [first, second].map(|actor| crowd.fenced.contains(&actor))
+    };
+    assert_eq!(fenced(None), [true, false]);
+    let bug = Bug::Kip345InstanceNotFenced;
+    assert_eq!(fenced(Some(bug)), [false, false], "both go on");
+}
+
+#[test]
+fn kip_345_the_next_coordinator_fences_the_wrong_process() {
+    let fenced = |bug| {
+        let mut crowd = Crowd::with_bug(0, false, bug);
+        let first = crowd.join(STATIC);
+        crowd.await_balance(20_000);
+        crowd.kill(first);
+        let second = crowd.join(STATIC);
+        crowd.live(3_000);
+        for node in 1..=3 {
+            crowd.cluster.world.kill(node);
+            crowd.live(2_000);
+            crowd.cluster.start(node);
+            crowd.live(9_000);
+        }
+        crowd.fenced.contains(&second)
+    };
+    assert!(!fenced(None));
+    assert!(fenced(Some(Bug::Kip345ReplacementNotPersisted)));
 }

@@ -25,6 +25,7 @@ pub(super) use self::env::Env;
 use self::leaving::Leaving;
 use self::membership::Membership;
 use self::shared::Shared;
+use crate::bug::Bug;
 use crate::client::command::{CallbackId, ClientError, OffsetAndMetadata, OpId, Subscription};
 use crate::client::network::Completion;
 use crate::client::token::Purpose;
@@ -45,13 +46,13 @@ pub(super) struct Group {
 
 impl Group {
     /// Of a consumer that has a `group.id`, not in the group yet.
-    pub(super) fn new(config: &ConsumerConfig) -> Option<Group> {
+    pub(super) fn new(config: &ConsumerConfig, bug: Option<Bug>) -> Option<Group> {
         let group = config.group_id.as_ref()?;
         let group = StrBytes::from_string(group.clone());
         Some(Group {
             shared: Shared::new(group, config),
             protocol: config.group_protocol,
-            membership: Membership::new(config),
+            membership: Membership::new(config, bug),
             error: None,
             leaving: None,
         })

@@ -47,10 +47,14 @@ enum Asker {
 }
 
 impl Asker {
-    fn timestamp(self) -> i64 {
+    fn resets(self) -> bool {
+        matches!(self, Asker::Reset { .. })
+    }
+
+    fn timestamp(self, now: Now) -> i64 {
         match self {
-            Asker::Reset { to, .. } => to.timestamp(),
-            Asker::Call(_) => ResetTo::Latest.timestamp(),
+            Asker::Reset { to, .. } => to.timestamp(now),
+            Asker::Call(_) => ResetTo::Latest.timestamp(now),
         }
     }
 }
@@ -189,7 +193,7 @@ impl Lookups {
         }
         let by_leader = group_by_leader(asked, |(partition, _)| *partition, cluster);
         for (node, asked) in by_leader {
-            let request = self.list_offsets(&asked, &cluster.metadata);
+            let request = self.list_offsets(now, &asked, &cluster.metadata);
             for &(partition, asker) in &asked {
                 match asker {
                     Asker::Reset { .. } => {
@@ -211,6 +215,7 @@ impl Lookups {
 
     fn list_offsets(
         &self,
+        now: Now,
         asked: &[(TopicIdPartition, Asker)],
         metadata: &Metadata,
     ) -> RequestKind {
@@ -221,7 +226,7 @@ impl Lookups {
             let data = ListOffsetsPartition::default()
                 .with_partition_index(partition.partition)
                 .with_current_leader_epoch(metadata.current_leader(partition).epoch.0)
-                .with_timestamp(asker.timestamp());
+                .with_timestamp(asker.timestamp(now));
             match topics.iter_mut().find(|topic| topic.name == name) {
                 Some(topic) => topic.partitions.push(data),
                 None => topics.push(
@@ -261,15 +266,21 @@ impl Lookups {
             let found = response
                 .as_ref()
                 .and_then(|response| found_offset(response, partition, metadata));
+            let found = found.unwrap_or(Found::Failed);
             if let Asker::Call(op) = asker
                 && let Some(call) = self.calls.get_mut(&op)
             {
                 call.asked.remove(&partition);
             }
-            let Some((offset, epoch)) = found else {
-                metadata.request_update();
-                self.retry_later(now, partition, asker, positions);
-                continue;
+            let (offset, epoch) = match found {
+                Found::At(offset, epoch) => (offset, epoch),
+                // No record is young enough: asked again when the request would have timed out.
+                Found::Nothing if asker.resets() => continue,
+                Found::Nothing | Found::Failed => {
+                    metadata.request_update();
+                    self.retry_later(now, partition, asker, positions);
+                    continue;
+                }
             };
             metadata.saw_epoch(partition, epoch);
             match asker {
@@ -408,20 +419,30 @@ fn epoch_end_request(
     )
 }
 
-/// The offset that a response gives for a partition, if it gives one.
+/// What a response says of a partition.
+enum Found {
+    At(Offset, LeaderEpoch),
+    /// There is no such offset.
+    Nothing,
+    Failed,
+}
+
+/// What a response says of a partition, if it does.
 fn found_offset(
     response: &ListOffsetsResponse,
     partition: TopicIdPartition,
     metadata: &Metadata,
-) -> Option<(Offset, LeaderEpoch)> {
+) -> Option<Found> {
     let name = metadata.topic_name(partition.topic)?;
     let mut topics = response.topics.iter();
     let topic = topics.find(|topic| topic.name.0 == *name)?;
     let mut partitions = topic.partitions.iter();
     let answer = partitions.find(|answer| answer.partition_index == partition.partition)?;
-    let offset = Offset(answer.offset);
-    let usable = answer.error_code == 0 && offset != Offset::UNKNOWN;
-    usable.then_some((offset, LeaderEpoch(answer.leader_epoch)))
+    Some(match (answer.error_code, Offset(answer.offset)) {
+        (0, Offset::UNKNOWN) => Found::Nothing,
+        (0, offset) => Found::At(offset, LeaderEpoch(answer.leader_epoch)),
+        _ => Found::Failed,
+    })
 }
 
 /// The epoch end that a response gives for a partition, if it gives one: `Some(None)` says that

@@ -26,6 +26,7 @@ use super::cluster::{Cluster, ClusterConfig, Happened};
 use super::command::{ClientError, Command, CommitName, Event, GroupMember, OpId, StartFrom};
 use super::network::Completion;
 use super::token::Purpose;
+use crate::bug::Bug;
 use crate::config::ConsumerConfig;
 use crate::effect::Effects;
 use crate::input::Input;
@@ -62,16 +63,16 @@ struct Poll {
 
 impl Consumer {
     /// A consumer that was not started yet.
-    pub(super) fn new(config: ConsumerConfig, cluster: ClusterConfig) -> Self {
+    pub(super) fn new(config: ConsumerConfig, cluster: ClusterConfig, bug: Option<Bug>) -> Self {
         Consumer {
             cluster: Cluster::new(cluster),
             positions: Positions::new(
-                &config.auto_offset_reset,
+                config.auto_offset_reset,
                 config.retry_backoff_ms,
                 config.group_id.is_some(),
             ),
             lookups: Lookups::new(&config),
-            group: Group::new(&config).map(Box::new),
+            group: Group::new(&config, bug).map(Box::new),
             wakeup: false,
             fetcher: Fetcher::new(config),
             polls: VecDeque::new(),

@@ -35,12 +35,12 @@ pub(super) struct Positions {
 
 impl Positions {
     /// Nothing is assigned.
-    pub(super) fn new(policy: &AutoOffsetReset, retry_backoff_ms: u64, grouped: bool) -> Self {
+    pub(super) fn new(policy: AutoOffsetReset, retry_backoff_ms: u64, grouped: bool) -> Self {
         let policy = match policy {
             AutoOffsetReset::Earliest => Some(ResetTo::Earliest),
             AutoOffsetReset::Latest => Some(ResetTo::Latest),
-            // Looking up by age is not implemented: the position stays where it is.
-            AutoOffsetReset::None | AutoOffsetReset::ByDuration(_) => None,
+            AutoOffsetReset::ByDuration(age_ms) => Some(ResetTo::Age(age_ms)),
+            AutoOffsetReset::None => None,
         };
         Positions {
             policy,

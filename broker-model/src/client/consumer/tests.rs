@@ -281,6 +281,26 @@ fn a_position_out_of_range_is_reset_by_the_policy() {
 }
 
 #[test]
+fn a_start_by_age_is_asked_for_until_a_record_is_young_enough() {
+    let mut consumer = consumer(&[("auto.offset.reset", "by_duration:PT1M")]);
+    let asked = |consumer: &Harness| match &consumer.sent[0].body {
+        RequestKind::ListOffsets(request) => request.topics[0].partitions[0].timestamp,
+        other => panic!("not a lookup: {other:?}"),
+    };
+    assign(&mut consumer, StartFrom::Reset);
+    poll(&mut consumer, 1, 100_000);
+    let first = asked(&consumer);
+    assert_eq!(first, consumer.now.wall_ms - 60_000);
+    answer_offset(&mut consumer, -1);
+    consumer.advance(29_999);
+    assert!(consumer.sent.is_empty(), "as long as a request may take");
+    consumer.advance(1);
+    assert_eq!(asked(&consumer), first + 30_000);
+    answer_offset(&mut consumer, 7);
+    assert_eq!(consumer.take_events(), [reset(-1, 7, ResetReason::Start)]);
+}
+
+#[test]
 fn without_a_policy_a_position_out_of_range_stays() {
     let mut consumer = consumer(&[("auto.offset.reset", "none")]);
     assign(&mut consumer, StartFrom::At(Offset(9)));

@@ -17,11 +17,14 @@ impl ClassicGroup {
         caller: Caller,
         request: &HeartbeatRequest,
     ) {
-        if let Err(error) = self.validate_heartbeat(request) {
-            let answer = answer(Some(error));
-            turn.decision.at_once.push((caller, answer));
-            return;
-        }
+        let id = match self.validate_heartbeat(turn, request) {
+            Ok(id) => id,
+            Err(error) => {
+                let answer = answer(Some(error));
+                turn.decision.at_once.push((caller, answer));
+                return;
+            }
+        };
         let error = match self.state {
             ClassicGroupState::PreparingRebalance => Some(ResponseError::RebalanceInProgress),
             // Consumers send heartbeats from JoinGroup's answer on, before the group is stable.
@@ -30,20 +33,25 @@ impl ClassicGroup {
                 panic!("group {} is {:?} and has members", self.id, self.state)
             }
         };
-        self.start_session(turn, &request.member_id);
+        self.start_session(turn, &id);
         let answer = answer(error);
         turn.decision.answers.push((caller, answer));
     }
 
-    fn validate_heartbeat(&self, request: &HeartbeatRequest) -> Result<(), ResponseError> {
+    fn validate_heartbeat(
+        &self,
+        turn: &Turn<'_>,
+        request: &HeartbeatRequest,
+    ) -> Result<StrBytes, ResponseError> {
         if self.state == ClassicGroupState::Dead {
             return Err(ResponseError::CoordinatorNotAvailable);
         }
-        self.validate_member(&request.member_id, request.group_instance_id.as_ref())?;
+        let instance = request.group_instance_id.as_ref();
+        let id = self.validate_member(turn, &request.member_id, instance)?;
         if request.generation_id != self.generation {
             return Err(ResponseError::IllegalGeneration);
         }
-        Ok(())
+        Ok(id)
     }
 
     /// Nothing was heard of a member, or of an id that was given out, for its session timeout.

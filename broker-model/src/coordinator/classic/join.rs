@@ -113,12 +113,12 @@ impl ClassicGroup {
 
     /// With the id of a member, or of nobody.
     fn join_existing(&mut self, turn: &mut Turn<'_>, join: Join<'_>) {
-        let id = join.request.member_id.clone();
+        let id = &join.request.member_id;
         let instance = join.request.group_instance_id.as_ref();
-        if let Err(error) = self.validate_member(&id, instance) {
-            answer::join_error(turn, join.caller, &id, error);
-            return;
-        }
+        let id = match self.validate_member(turn, id, instance) {
+            Ok(id) => id,
+            Err(error) => return answer::join_error(turn, join.caller, id, error),
+        };
         let member = self.members.get(&id).expect("it was validated");
         let matches = member.matches(join.request);
         let rejoins = match self.state {

@@ -66,8 +66,8 @@ impl ClassicGroup {
         } else if self.pending_join.contains(id) {
             self.remove(turn, id, MemberRemoved::Left);
         } else {
-            self.validate_member(id, instance)?;
-            self.expel(turn, id, MemberRemoved::Left);
+            let id = self.validate_member(turn, id, instance)?;
+            self.expel(turn, &id, MemberRemoved::Left);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 use super::answer::{self, UNKNOWN_MEMBER};
 use super::member::{ClassicGroupMember, Waiter};
 use super::{ClassicGroup, start, stop};
+use crate::bug::Bug;
 use crate::coordinator::turn::Turn;
 use crate::note::{ClassicGroupChange, MemberRemoved};
 use crate::types::{ResponseError, StrBytes};
@@ -108,21 +109,26 @@ impl ClassicGroup {
         self.note(turn, change);
     }
 
-    /// Whether that member may speak for that instance (`ClassicGroup.validateMember`).
+    /// The member that speaks, if it may speak for that instance (`ClassicGroup.validateMember`).
     pub(super) fn validate_member(
         &self,
+        turn: &Turn<'_>,
         id: &StrBytes,
         instance: Option<&StrBytes>,
-    ) -> Result<(), ResponseError> {
+    ) -> Result<StrBytes, ResponseError> {
         if let Some(instance) = instance {
             match self.static_members.get(instance) {
                 None => return Err(ResponseError::UnknownMemberId),
+                // Whoever knows the instance is taken for its member.
+                Some(existing) if turn.has(Bug::Kip345InstanceNotFenced) => {
+                    return Ok(existing.clone());
+                }
                 Some(existing) if existing != id => return Err(ResponseError::FencedInstanceId),
                 Some(_) => {}
             }
         }
         if self.members.contains_key(id) {
-            Ok(())
+            Ok(id.clone())
         } else {
             Err(ResponseError::UnknownMemberId)
         }

@@ -8,6 +8,7 @@ use super::ClassicGroup;
 use super::answer::{self, UNKNOWN_MEMBER};
 use super::join::Join;
 use super::member::{Before, Waiter};
+use crate::bug::Bug;
 use crate::coordinator::turn::{Caller, Continuation, Turn};
 use crate::note::ClassicGroupState;
 use crate::types::{ResponseError, StrBytes};
@@ -20,7 +21,13 @@ impl ClassicGroup {
         let old = self.static_members.get(instance).cloned();
         let old = old.expect("the instance is in the group");
         let leader = self.leader.clone().unwrap_or_default();
-        self.replace(turn, instance, &old, &new);
+        let stable = self.state == ClassicGroupState::Stable;
+        let new = if !stable && turn.has(Bug::Kip345ReplaceOnlyStable) {
+            old.clone()
+        } else {
+            self.replace(turn, instance, &old, &new);
+            new
+        };
         let member = self.members.get_mut(&new).expect("it was replaced");
         let before = Before {
             rebalance_timeout_ms: member.rebalance_timeout_ms,
@@ -51,9 +58,12 @@ impl ClassicGroup {
         old: &StrBytes,
         new: StrBytes,
     ) {
-        self.store(turn, |member| member.assignment.clone());
         let member = self.members.get_mut(&new).expect("it was replaced");
         member.before = Some(Box::new(before));
+        if turn.has(Bug::Kip345ReplacementNotPersisted) {
+            return self.replacement_written(turn, &new, old, join.caller, Ok(()));
+        }
+        self.store(turn, |member| member.assignment.clone());
         turn.decision.then = Some(Continuation::ClassicStaticReplaced {
             group: self.id.clone(),
             member: new,

@@ -15,16 +15,15 @@ use crate::types::{ResponseError, StrBytes};
 impl ClassicGroup {
     /// SyncGroup.
     pub(crate) fn sync(&mut self, turn: &mut Turn<'_>, caller: Caller, request: &SyncGroupRequest) {
-        if let Err(error) = self.validate_sync(request) {
-            answer::sync_error(turn, caller, error);
-            return;
-        }
-        let id = &request.member_id;
-        self.pending_sync.remove(id);
+        let id = match self.validate_sync(turn, request) {
+            Ok(id) => id,
+            Err(error) => return answer::sync_error(turn, caller, error),
+        };
+        self.pending_sync.remove(&id);
         if self.pending_sync.is_empty() {
             stop(turn, self.sync_key());
         }
-        let member = self.members.get_mut(id).expect("it was validated");
+        let member = self.members.get_mut(&id).expect("it was validated");
         if self.state == ClassicGroupState::Stable {
             let part = member.assignment.clone();
             let response = self.part(part);
@@ -32,16 +31,21 @@ impl ClassicGroup {
             return;
         }
         member.awaiting_sync = Some(Waiter(Some(caller)));
-        if self.is_leader(id) {
+        if self.is_leader(&id) {
             self.write_assignment(turn, request);
         }
     }
 
-    fn validate_sync(&self, request: &SyncGroupRequest) -> Result<(), ResponseError> {
+    fn validate_sync(
+        &self,
+        turn: &Turn<'_>,
+        request: &SyncGroupRequest,
+    ) -> Result<StrBytes, ResponseError> {
         if self.state == ClassicGroupState::Dead {
             return Err(ResponseError::CoordinatorNotAvailable);
         }
-        self.validate_member(&request.member_id, request.group_instance_id.as_ref())?;
+        let instance = request.group_instance_id.as_ref();
+        let id = self.validate_member(turn, &request.member_id, instance)?;
         if request.generation_id != self.generation {
             return Err(ResponseError::IllegalGeneration);
         }
@@ -52,7 +56,7 @@ impl ClassicGroup {
         }
         match self.state {
             ClassicGroupState::PreparingRebalance => Err(ResponseError::RebalanceInProgress),
-            _ => Ok(()),
+            _ => Ok(id),
         }
     }
 

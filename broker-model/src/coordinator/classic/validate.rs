@@ -17,16 +17,20 @@ impl ClassicGroup {
         turn: &mut Turn<'_>,
         request: &OffsetCommitRequest,
     ) -> Result<(), ResponseError> {
-        self.validate_committer(request)?;
+        let id = self.validate_committer(turn, request)?;
         // The offsets are records of the group too.
         self.unwritten = false;
         if let ClassicGroupState::Stable | ClassicGroupState::PreparingRebalance = self.state {
-            self.start_session(turn, &request.member_id);
+            self.start_session(turn, &id);
         }
         Ok(())
     }
 
-    fn validate_committer(&self, request: &OffsetCommitRequest) -> Result<(), ResponseError> {
+    fn validate_committer(
+        &self,
+        turn: &Turn<'_>,
+        request: &OffsetCommitRequest,
+    ) -> Result<StrBytes, ResponseError> {
         let generation = request.generation_id_or_member_epoch;
         let (id, instance) = (&request.member_id, request.group_instance_id.as_ref());
         if self.state == ClassicGroupState::Dead {
@@ -34,15 +38,15 @@ impl ClassicGroup {
         }
         if generation < 0 && self.state == ClassicGroupState::Empty {
             // An operator, or a consumer that assigns its partitions itself.
-            return Ok(());
+            return Ok(id.clone());
         }
         if generation < 0 && id.is_empty() && instance.is_none() {
             return match self.state {
-                ClassicGroupState::Empty => Ok(()),
+                ClassicGroupState::Empty => Ok(id.clone()),
                 _ => Err(ResponseError::UnknownMemberId),
             };
         }
-        self.validate_member(id, instance)?;
+        let id = self.validate_member(turn, id, instance)?;
         if generation != self.generation {
             return Err(ResponseError::IllegalGeneration);
         }
@@ -50,7 +54,7 @@ impl ClassicGroup {
             // It knows the generation from JoinGroup and has no part of it yet.
             return Err(ResponseError::RebalanceInProgress);
         }
-        Ok(())
+        Ok(id)
     }
 
     /// Whether offsets may be fetched. Classic members do not say who they are.

@@ -55,6 +55,8 @@ pub(super) struct Soft {
     pub(super) timers: Timers,
     /// The classic group that the last decision makes of it.
     pub(super) downgrade: Option<Downgrade>,
+    /// KAFKA-16147 is switched on.
+    pub(super) loses_partition_epochs: bool,
 }
 
 /// Where a group is (`ConsumerGroupState`).
@@ -91,6 +93,7 @@ impl ConsumerGroup {
                 regexes_scheduled: false,
                 timers: Timers::default(),
                 downgrade: None,
+                loses_partition_epochs: false,
             },
         }
     }
@@ -185,11 +188,32 @@ impl ConsumerGroup {
     /// The old owner's entries go before the new one's come: a partition that moves from "pending
     /// revocation" back to "assigned" must keep its entry (KAFKA-16147).
     fn move_partition_epochs(&mut self, old: Option<&Member>, new: &Member) {
+        if self.soft.loses_partition_epochs {
+            return self.move_partition_epochs_map_by_map(old, new);
+        }
         if let Some(old) = old {
             self.remove_partition_epochs(&old.assigned, old.epoch);
             self.remove_partition_epochs(&old.pending_revocation, old.epoch);
         }
         self.add_partition_epochs(&new.assigned, new.epoch);
+        self.add_partition_epochs(&new.pending_revocation, new.epoch);
+    }
+
+    /// As before KAFKA-16147: first all of the assigned partitions, then all of the revoked ones, and
+    /// whoever owns them by now.
+    fn move_partition_epochs_map_by_map(&mut self, old: Option<&Member>, new: &Member) {
+        let forget = |group: &mut Self, partitions: &TopicPartitions| {
+            for partition in each(partitions) {
+                group.partition_epochs.remove(&partition);
+            }
+        };
+        if let Some(old) = old {
+            forget(self, &old.assigned);
+        }
+        self.add_partition_epochs(&new.assigned, new.epoch);
+        if let Some(old) = old {
+            forget(self, &old.pending_revocation);
+        }
         self.add_partition_epochs(&new.pending_revocation, new.epoch);
     }
 

@@ -21,6 +21,7 @@ use super::member::{LEAVE, LEAVE_STATIC, Member, MemberState};
 use super::reconcile::Reconciliation;
 use super::subscription::Subscriptions;
 use super::timers::{rebalance_key, session_key, start};
+use crate::bug::Bug;
 use crate::config::BrokerConfig;
 use crate::types::{ResponseError, StrBytes};
 
@@ -156,6 +157,7 @@ impl ConsumerGroup {
 
     /// What every entry point does first.
     pub(super) fn begin(&mut self, turn: &Turn<'_>) {
+        self.soft.loses_partition_epochs = turn.has(Bug::Kafka16147PartitionEpochLost);
         if self.soft.known_topics.is_none() {
             self.see_topics(turn.image);
         }

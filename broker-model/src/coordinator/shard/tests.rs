@@ -56,6 +56,7 @@ impl Rig {
             ids: &mut self.ids,
             image: &self.image,
             config: &self.config,
+            bug: None,
             effects: &mut self.effects,
             decision: Decision::default(),
         };

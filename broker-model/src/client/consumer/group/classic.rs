@@ -30,6 +30,7 @@ use super::commits::Refusal;
 use super::env::Env;
 use super::identity::{Identity, Standing};
 use super::shared::Shared;
+use crate::bug::Bug;
 use crate::client::command::{ClientError, GroupMember};
 use crate::client::token::Purpose;
 use crate::types::{ResponseError, StrBytes, TopicPartition};
@@ -64,6 +65,8 @@ pub(super) struct Classic {
     last_assignment: Option<(Vec<TopicPartition>, i32)>,
     /// An asynchronous commit found the member fenced.
     commit_fenced: bool,
+    /// The historic bug that is switched on.
+    bug: Option<Bug>,
 }
 
 /// Partition counts by topic, 0 for unknown ones.
@@ -112,7 +115,7 @@ impl Generation {
 
 impl Classic {
     /// Not in the group yet.
-    pub(super) fn new(assignors: Vec<Assignor>) -> Self {
+    pub(super) fn new(assignors: Vec<Assignor>, bug: Option<Bug>) -> Self {
         let cooperative = assignors.iter().all(|assignor| assignor.is_cooperative());
         Classic {
             assignors,
@@ -133,6 +136,7 @@ impl Classic {
             assigned_for: None,
             last_assignment: None,
             commit_fenced: false,
+            bug,
         }
     }
 

@@ -7,6 +7,7 @@ use super::env::Env;
 use super::identity::{Identity, Standing};
 use super::modern::Modern;
 use super::shared::Shared;
+use crate::bug::Bug;
 use crate::client::command::{ClientError, GroupMember};
 use crate::client::network::Completion;
 use crate::client::token::Purpose;
@@ -24,11 +25,11 @@ pub(super) enum Membership {
 
 impl Membership {
     /// In no group yet.
-    pub(super) fn new(config: &ConsumerConfig) -> Self {
+    pub(super) fn new(config: &ConsumerConfig, bug: Option<Bug>) -> Self {
         match config.group_protocol {
             GroupProtocol::Classic => {
                 let assignors = assignors_of(&config.partition_assignment_strategy);
-                Membership::Classic(Box::new(Classic::new(assignors)))
+                Membership::Classic(Box::new(Classic::new(assignors, bug)))
             }
             GroupProtocol::Consumer => Membership::Modern(Box::new(Modern::new())),
         }

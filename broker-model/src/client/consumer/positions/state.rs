@@ -2,7 +2,7 @@
 
 use crate::client::command::{ResetReason, StartFrom};
 use crate::client::metadata::LeaderAndEpoch;
-use crate::types::{LeaderEpoch, Offset, TopicPartition};
+use crate::types::{LeaderEpoch, Now, Offset, TopicPartition};
 
 /// An assigned partition whose topic is not known yet.
 #[derive(Debug)]
@@ -26,21 +26,24 @@ pub(super) struct Held {
     pub(super) unannounced: bool,
 }
 
-/// An end of the log that a position is set to.
+/// A place in the log that a position is set to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(in crate::client::consumer) enum ResetTo {
     /// `ListOffsetsRequest.EARLIEST_TIMESTAMP`
     Earliest,
     /// `ListOffsetsRequest.LATEST_TIMESTAMP`
     Latest,
+    /// The first record that is no older than that many ms, at the time of asking (KIP-1106).
+    Age(u64),
 }
 
 impl ResetTo {
     /// The timestamp that ListOffsets takes for it.
-    pub(in crate::client::consumer) fn timestamp(self) -> i64 {
+    pub(in crate::client::consumer) fn timestamp(self, now: Now) -> i64 {
         match self {
             ResetTo::Earliest => -2,
             ResetTo::Latest => -1,
+            ResetTo::Age(age_ms) => now.wall_ms.saturating_sub_unsigned(age_ms),
         }
     }
 }

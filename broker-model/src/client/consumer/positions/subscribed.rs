@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{FetchPosition, FetchState, Held, Positions, Unresolved, moved};
+use super::{Assigned, FetchPosition, FetchState, Held, Positions, Unresolved, moved};
 use crate::client::command::{OffsetAndMetadata, ResetReason, StartFrom};
 use crate::client::metadata::{LeaderAndEpoch, Metadata};
 use crate::effect::Effects;
@@ -154,9 +154,7 @@ impl Positions {
         metadata: &Metadata,
         effects: &mut Effects,
     ) -> bool {
-        let mut assigned = self.assigned.iter();
-        let Some((&partition, assigned)) = assigned.find(|(_, assigned)| assigned.name == *name)
-        else {
+        let Some((partition, assigned)) = self.named(name, metadata) else {
             return true;
         };
         let FetchState::AwaitCommitted { from } = assigned.state else {
@@ -176,6 +174,28 @@ impl Positions {
         let (to, why) = (committed.offset, ResetReason::Committed);
         moved(partition, from, to, why, effects);
         true
+    }
+
+    /// What is assigned under that name, which may be another topic's by now.
+    fn named(
+        &self,
+        name: &TopicPartition,
+        metadata: &Metadata,
+    ) -> Option<(TopicIdPartition, &Assigned)> {
+        let topic = metadata.topic_id(&name.topic);
+        let current = topic.map(|topic| TopicIdPartition {
+            topic,
+            partition: name.partition,
+        });
+        if let Some(current) = current
+            && let Some(assigned) = self.assigned.get(&current)
+            && assigned.name == *name
+        {
+            return Some((current, assigned));
+        }
+        let mut assigned = self.assigned.iter();
+        let found = assigned.find(|(_, assigned)| assigned.name == *name);
+        found.map(|(&partition, assigned)| (partition, assigned))
     }
 }
 

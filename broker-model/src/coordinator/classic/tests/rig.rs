@@ -15,6 +15,7 @@ use kafka_protocol::messages::{
     SyncGroupRequest,
 };
 
+use crate::bug::Bug;
 use crate::config::BrokerConfig;
 use crate::coordinator::classic::ClassicGroup;
 use crate::coordinator::record::{GroupMetadataValue, Record};
@@ -31,6 +32,7 @@ pub(super) const REBALANCE_MS: i32 = 60_000;
 pub(super) struct Rig {
     pub(super) group: ClassicGroup,
     pub(super) config: BrokerConfig,
+    pub(super) bug: Option<Bug>,
     pub(super) now_ms: u64,
     /// When they fire.
     pub(super) timers: BTreeMap<TimerKey, u64>,
@@ -107,6 +109,7 @@ impl Rig {
         Rig {
             group: ClassicGroup::new(str_bytes("g"), now),
             config: BrokerConfig::default(),
+            bug: None,
             now_ms: 0,
             timers: BTreeMap::new(),
             writing: vec![],
@@ -370,6 +373,7 @@ impl Rig {
             ids: &mut self.ids,
             image: &MetadataImage::empty(),
             config: &self.config,
+            bug: self.bug,
             effects: &mut effects,
             decision: Decision::default(),
         };

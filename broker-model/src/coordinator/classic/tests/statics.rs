@@ -1,12 +1,18 @@
 //! Static members (KIP-345).
 
 use super::rig::{Rig, SESSION_MS, joining};
+use crate::bug::Bug;
 use crate::note::ClassicGroupChange;
 use crate::types::ResponseError;
 
 /// m1 leads as `i1`, m2 follows as `i2`.
 fn stable() -> Rig {
+    stable_with(None)
+}
+
+fn stable_with(bug: Option<Bug>) -> Rig {
     let mut rig = Rig::new();
+    rig.bug = bug;
     rig.join(1, joining("").instance("i1"));
     rig.join(2, joining("").instance("i2"));
     rig.fire_join();
@@ -240,5 +246,90 @@ fn when_no_static_member_joins_everything_waits() {
     assert_eq!(
         rig.fire_join(),
         ["c1 join ok m1 gen 2 range leader m1 [m1 m2]"]
+    );
+}
+
+#[test]
+fn kip_345_old_members_speak_for_their_instance() {
+    let mut rig = stable_with(Some(Bug::Kip345InstanceNotFenced));
+    rig.join(3, joining("").instance("i2"));
+    assert_eq!(
+        rig.heartbeat_with("m2", Some("i2"), 1),
+        ["c80 heartbeat ok"]
+    );
+    assert_eq!(rig.commit_offsets("m2", Some("i2"), 1), Ok(()));
+    assert_eq!(
+        rig.join(2, joining("m2").instance("i2")),
+        ["c2 join ok m3 gen 1 range leader m1 []"]
+    );
+    // The rest of the rule stays.
+    assert_eq!(
+        rig.heartbeat_with("m2", Some("i3"), 1),
+        ["c80 heartbeat UnknownMemberId"]
+    );
+    assert_eq!(
+        rig.heartbeat_with("m2", None, 1),
+        ["c80 heartbeat UnknownMemberId"]
+    );
+    assert_eq!(
+        rig.heartbeat_with("m2", Some("i2"), 0),
+        ["c80 heartbeat IllegalGeneration"]
+    );
+}
+
+/// m2 is there twice: its replacement came while the group waited for m1.
+fn replaced_in_a_rebalance(bug: Option<Bug>) -> Rig {
+    let mut rig = stable_with(bug);
+    rig.join(4, joining("").instance("i4"));
+    assert_eq!(rig.group.state_name(), "PreparingRebalance");
+    rig.join(3, joining("").instance("i2"));
+    let said = rig.join(1, joining("m1").instance("i1"));
+    assert_eq!(said.len(), 3, "all three hear of the generation");
+    rig.sync_all();
+    rig
+}
+
+#[test]
+fn kip_345_two_members_have_one_id_after_a_rebalance() {
+    let mut rig = replaced_in_a_rebalance(Some(Bug::Kip345ReplaceOnlyStable));
+    for conn in [2, 3] {
+        assert_eq!(
+            rig.join(conn, joining("m2").instance("i2")),
+            [format!("c{conn} join ok m2 gen 2 range leader m1 []")]
+        );
+    }
+    // In a stable group the new one gets an id of its own.
+    rig.join(5, joining("").instance("i2"));
+    assert_eq!(
+        rig.join(2, joining("m2").instance("i2")),
+        ["c2 join FencedInstanceId m2"]
+    );
+
+    let mut rig = replaced_in_a_rebalance(None);
+    assert_eq!(
+        rig.join(2, joining("m2").instance("i2")),
+        ["c2 join FencedInstanceId m2"]
+    );
+}
+
+#[test]
+fn kip_345_the_next_coordinator_takes_the_old_member_for_the_new_one() {
+    let mut rig = stable_with(Some(Bug::Kip345ReplacementNotPersisted));
+    assert_eq!(
+        rig.join(3, joining("").instance("i2")),
+        ["c3 join ok m3 gen 1 range leader m1 []"]
+    );
+    assert_eq!(
+        rig.heartbeat_with("m2", Some("i2"), 1),
+        ["c80 heartbeat FencedInstanceId"]
+    );
+    rig.fail_over();
+    assert_eq!(
+        rig.heartbeat_with("m3", Some("i2"), 1),
+        ["c80 heartbeat FencedInstanceId"]
+    );
+    assert_eq!(
+        rig.heartbeat_with("m2", Some("i2"), 1),
+        ["c80 heartbeat ok"]
     );
 }

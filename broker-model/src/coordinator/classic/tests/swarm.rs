@@ -1,9 +1,10 @@
-//! Anything in any order: the group never contradicts itself, nobody is answered twice, and when
+//! Anything in any order, with a historic bug or none: the group never contradicts itself, nobody is answered twice, and when
 //! everybody has fallen silent nothing is left.
 
 use proptest::prelude::*;
 
 use super::rig::{Rig, joining};
+use crate::bug::Bug;
 use crate::types::ResponseError;
 
 #[derive(Clone, Debug)]
@@ -12,15 +13,20 @@ enum Op {
     JoinNew(Option<usize>, i16, usize),
     Sync(usize, i32),
     Lead,
-    Heartbeat(usize),
+    Heartbeat(usize, Option<usize>),
     Leave(usize, Option<usize>),
     Commit(bool),
     Fire(usize),
-    CommitOffsets(usize),
+    CommitOffsets(usize, Option<usize>),
     FailOver,
     MaxSize(usize),
 }
 
+const BUGS: &[Bug] = &[
+    Bug::Kip345InstanceNotFenced,
+    Bug::Kip345ReplaceOnlyStable,
+    Bug::Kip345ReplacementNotPersisted,
+];
 const PROTOCOLS: [&[&str]; 5] = [&["a"], &["a", "b"], &["b", "a"], &["b"], &[]];
 
 fn op() -> impl Strategy<Value = Op> {
@@ -33,11 +39,12 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(instance, version, what)| Op::JoinNew(instance, version, what)),
         3 => (0..8_usize, -1..2_i32).prop_map(|(who, lag)| Op::Sync(who, lag)),
         3 => Just(Op::Lead),
-        1 => (0..8_usize).prop_map(Op::Heartbeat),
+        1 => (0..8_usize, instance()).prop_map(|(who, instance)| Op::Heartbeat(who, instance)),
         1 => (0..8_usize, instance()).prop_map(|(who, instance)| Op::Leave(who, instance)),
         4 => prop::bool::weighted(0.8).prop_map(Op::Commit),
         6 => (0..12_usize).prop_map(Op::Fire),
-        1 => (0..8_usize).prop_map(Op::CommitOffsets),
+        1 => (0..8_usize, instance())
+            .prop_map(|(who, instance)| Op::CommitOffsets(who, instance)),
         1 => Just(Op::FailOver),
         1 => (1..4_usize).prop_map(Op::MaxSize),
     ]
@@ -69,8 +76,13 @@ fn step(rig: &mut Rig, conn: u64, op: &Op) {
                 rig.sync_leading(conn, &leader);
             }
         }
-        Op::Heartbeat(who) => {
-            rig.heartbeat(&format!("m{}", who + 1));
+        Op::Heartbeat(who, by) => {
+            let generation = rig.group.generation;
+            rig.heartbeat_with(
+                &format!("m{}", who + 1),
+                instance(*by).as_deref(),
+                generation,
+            );
         }
         Op::Leave(who, by) => {
             let by = instance(*by);
@@ -99,9 +111,10 @@ fn step(rig: &mut Rig, conn: u64, op: &Op) {
                 rig.fire(&key);
             }
         }
-        Op::CommitOffsets(who) => {
+        Op::CommitOffsets(who, by) => {
             let generation = rig.group.generation;
-            let _ = rig.commit_offsets(&format!("m{}", who + 1), None, generation);
+            let by = instance(*by);
+            let _ = rig.commit_offsets(&format!("m{}", who + 1), by.as_deref(), generation);
         }
         Op::FailOver => {
             if !rig.log.is_empty() {
@@ -114,8 +127,12 @@ fn step(rig: &mut Rig, conn: u64, op: &Op) {
 
 proptest! {
     #[test]
-    fn a_group_never_contradicts_itself(ops in prop::collection::vec(op(), 1..80)) {
+    fn a_group_never_contradicts_itself(
+        bug in prop::option::of(prop::sample::select(BUGS)),
+        ops in prop::collection::vec(op(), 1..80),
+    ) {
         let mut rig = Rig::new();
+        rig.bug = bug;
         rig.slow = true;
         for (n, op) in ops.iter().enumerate() {
             step(&mut rig, 100 + n as u64, op);

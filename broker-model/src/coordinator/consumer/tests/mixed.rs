@@ -183,6 +183,7 @@ impl Mixed {
             ids: &mut self.ids,
             image: &self.image,
             config: &self.config,
+            bug: None,
             effects: &mut self.effects,
             decision: Default::default(),
         };

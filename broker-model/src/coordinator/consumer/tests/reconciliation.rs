@@ -3,6 +3,7 @@
 use insta::assert_snapshot;
 
 use super::rig::{Rig, beat, join, owns, reads};
+use crate::bug::Bug;
 
 /// m1 has all four partitions, m2 wants two of them.
 fn revoking() -> Rig {
@@ -98,6 +99,15 @@ fn partitions_that_come_back_stay_owned() {
     m1 epoch 3 Stable [a 0 1 2 3] wants [a 0 1]
     m3 epoch 4 UnreleasedPartitions [] wants [a 2 3]
     ");
+}
+
+#[test]
+fn kafka_16147_has_two_owners() {
+    let mut rig = revoking();
+    rig.bug = Some(Bug::Kafka16147PartitionEpochLost);
+    rig.send(&beat("m2", -1));
+    rig.send(&owns("m1", 1, "a 0 1"));
+    assert_snapshot!(rig.send(&join("m3", &["a"])), @"epoch 4 [a 2 3]");
 }
 
 #[test]

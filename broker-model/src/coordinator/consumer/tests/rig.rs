@@ -8,6 +8,7 @@ use kafka_protocol::messages::{
 };
 
 use super::super::ConsumerGroup;
+use crate::bug::Bug;
 use crate::config::BrokerConfig;
 use crate::coordinator::record::{Record, TopicPartitions};
 use crate::coordinator::turn::{Caller, Decision, TimerChange, TimerKey, Turn};
@@ -28,6 +29,7 @@ pub(super) struct Rig {
     pub(super) timers: BTreeMap<TimerKey, u64>,
     pub(super) log: Vec<Record>,
     pub(super) now_ms: u64,
+    pub(super) bug: Option<Bug>,
     ids: IdSource,
     effects: Effects,
 }
@@ -202,6 +204,7 @@ impl Rig {
             timers: BTreeMap::new(),
             log: Vec::new(),
             now_ms: 1_000_000,
+            bug: None,
             ids: IdSource::new(7),
             effects: Effects::new(),
         }
@@ -234,6 +237,7 @@ impl Rig {
             ids: &mut self.ids,
             image: &self.image,
             config: &self.config,
+            bug: self.bug,
             effects: &mut self.effects,
             decision: Decision::default(),
         };
@@ -253,7 +257,9 @@ impl Rig {
                 }
             }
         }
-        self.check();
+        if self.bug.is_none() {
+            self.check();
+        }
         decision
     }
 

@@ -100,7 +100,7 @@ fn kept(before: &Assignment, after: &Assignment) -> usize {
 fn settle(counts: &Counts, members: &Members) -> (Assignment, u32) {
     let mut members = members.clone();
     for round in 1.. {
-        let assignment = Assignor::CooperativeSticky.assign(counts, &members);
+        let assignment = Assignor::CooperativeSticky.assign(counts, &members, None);
         let gives_up = members.iter().any(|(id, member)| {
             let assigned = &assignment[id];
             member.owned.iter().any(|one| !assigned.contains(one))
@@ -121,17 +121,17 @@ proptest! {
     fn everything_is_assigned_once(counts in counts(), members in members(0..16_u8)) {
         let counts = wanted(&counts, &members);
         for assignor in Assignor::ALL {
-            is_legal(&counts, &members, &assignor.assign(&counts, &members));
+            is_legal(&counts, &members, &assignor.assign(&counts, &members, None));
         }
     }
 
     #[test]
     fn equal_members_get_equal_shares(counts in counts(), members in equal_members()) {
         for assignor in [Assignor::RoundRobin, Assignor::Sticky, Assignor::CooperativeSticky] {
-            let (least, most) = sizes(&assignor.assign(&counts, &members));
+            let (least, most) = sizes(&assignor.assign(&counts, &members, None));
             prop_assert!(most - least <= 1, "{assignor:?}: {least} to {most}");
         }
-        let range = Assignor::Range.assign(&counts, &members);
+        let range = Assignor::Range.assign(&counts, &members, None);
         for topic in counts.keys() {
             let of_topic: Assignment = range.iter().map(|(id, assigned)| {
                 let of_topic = assigned.iter().filter(|one| one.topic == *topic);
@@ -149,8 +149,8 @@ proptest! {
     ) {
         let counts = wanted(&counts, &members);
         for assignor in [Assignor::Sticky, Assignor::CooperativeSticky] {
-            let first = assignor.assign(&counts, &members);
-            let second = assignor.assign(&counts, &rejoined(&members, &first, 1));
+            let first = assignor.assign(&counts, &members, None);
+            let second = assignor.assign(&counts, &rejoined(&members, &first, 1), None);
             let all: usize = counts.values().sum();
             prop_assert_eq!(kept(&first, &second), all);
         }
@@ -161,11 +161,11 @@ proptest! {
         counts in counts(),
         members in equal_members(),
     ) {
-        let first = Assignor::Sticky.assign(&counts, &members);
+        let first = Assignor::Sticky.assign(&counts, &members, None);
         let mut left = rejoined(&members, &first, 1);
         if left.len() > 1 {
             let (gone, _) = left.pop_first().expect("at least two");
-            let second = Assignor::Sticky.assign(&counts, &left);
+            let second = Assignor::Sticky.assign(&counts, &left, None);
             let of_others: usize = counts.values().sum::<usize>() - first[&gone].len();
             prop_assert_eq!(kept(&first, &second), of_others);
             is_legal(&counts, &left, &second);
@@ -177,11 +177,11 @@ proptest! {
         counts in counts(),
         members in equal_members(),
     ) {
-        let first = Assignor::Sticky.assign(&counts, &members);
+        let first = Assignor::Sticky.assign(&counts, &members, None);
         let mut joined = rejoined(&members, &first, 1);
         let topics = joined.values().next().expect("at least one").topics.clone();
         joined.insert(name("n", 0), Member { topics, ..Member::default() });
-        let second = Assignor::Sticky.assign(&counts, &joined);
+        let second = Assignor::Sticky.assign(&counts, &joined, None);
         is_legal(&counts, &joined, &second);
         let moved = counts.values().sum::<usize>() - kept(&first, &second);
         prop_assert_eq!(moved, second[&name("n", 0)].len());
@@ -193,10 +193,10 @@ proptest! {
         before in members(0..16_u8),
         after in members(0..16_u8),
     ) {
-        let first = Assignor::Sticky.assign(&wanted(&counts, &before), &before);
+        let first = Assignor::Sticky.assign(&wanted(&counts, &before), &before, None);
         let counts = wanted(&counts, &after);
         let members = rejoined(&after, &first, 1);
-        let assignment = Assignor::CooperativeSticky.assign(&counts, &members);
+        let assignment = Assignor::CooperativeSticky.assign(&counts, &members, None);
         let owner: BTreeMap<&TopicPartition, &StrBytes> = members.iter()
             .flat_map(|(id, member)| member.owned.iter().map(move |one| (one, id)))
             .collect();

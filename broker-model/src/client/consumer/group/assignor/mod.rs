@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use crate::bug::Bug;
 use crate::types::{StrBytes, TopicPartition};
 use crate::wire::consumer_protocol as wire;
 
@@ -115,12 +116,12 @@ impl Assignor {
     }
 
     /// The assignment of a generation.
-    pub(super) fn assign(self, counts: &Counts, members: &Members) -> Assignment {
+    pub(super) fn assign(self, counts: &Counts, members: &Members, bug: Option<Bug>) -> Assignment {
         match self {
             Assignor::Range => range::assign(counts, members),
             Assignor::RoundRobin => round_robin::assign(counts, members),
             Assignor::Sticky => sticky::assign(counts, members),
-            Assignor::CooperativeSticky => sticky::assign_cooperative(counts, members),
+            Assignor::CooperativeSticky => sticky::assign_cooperative(counts, members, bug),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::constrained::Constrained;
 use super::general::General;
 use super::{Assignment, Counts, Member, Members};
+use crate::bug::Bug;
 use crate::types::{StrBytes, TopicPartition};
 use crate::wire::consumer_protocol as wire;
 
@@ -32,14 +33,18 @@ pub(super) fn assign(counts: &Counts, members: &Members) -> Assignment {
 }
 
 /// The assignment of a generation, by `cooperative-sticky`.
-pub(super) fn assign_cooperative(counts: &Counts, members: &Members) -> Assignment {
+pub(super) fn assign_cooperative(
+    counts: &Counts,
+    members: &Members,
+    bug: Option<Bug>,
+) -> Assignment {
     let (mut assignment, transferring) = build(counts, members, claim_in_subscription);
+    if bug == Some(Bug::Kip429AssignBeforeRevoke) {
+        return assignment;
+    }
     let transferring = transferring.unwrap_or_else(|| changing_hands(members, &assignment));
-    for (partition, to) in transferring {
-        let assigned = assignment
-            .get_mut(&to)
-            .expect("it was assigned to a member");
-        assigned.retain(|one| *one != partition);
+    for (id, assigned) in &mut assignment {
+        assigned.retain(|partition| transferring.get(partition) != Some(id));
     }
     assignment
 }
@@ -96,7 +101,7 @@ fn settle(counts: &Counts, members: &Members, claim: fn(&Member) -> Claim) -> Ow
         owned.max_generation = owned.max_generation.max(generation);
         let mut own = Vec::new();
         for partition in partitions {
-            if !counts.contains_key(&partition.topic) || own.contains(&partition) {
+            if !counts.contains_key(&partition.topic) {
                 continue;
             }
             let Some(other) = owner_of.get(&partition) else {
@@ -105,12 +110,10 @@ fn settle(counts: &Counts, members: &Members, claim: fn(&Member) -> Claim) -> Ow
                 continue;
             };
             let others = members[other].generation.unwrap_or(-1);
-            if generation < others {
+            // It may name a partition twice.
+            if other == id || generation < others {
                 continue;
             }
-            let lost = owned.by_member.get_mut(other);
-            let lost = lost.expect("earlier members have their entry");
-            lost.retain(|one| *one != partition);
             owner_of.insert(partition.clone(), id.clone());
             if generation == others {
                 owned.contested.insert(partition);
@@ -119,6 +122,10 @@ fn settle(counts: &Counts, members: &Members, claim: fn(&Member) -> Claim) -> Ow
             }
         }
         owned.by_member.insert(id.clone(), own);
+    }
+    // What a later member claims with as much right or more, an earlier one has lost.
+    for (id, own) in &mut owned.by_member {
+        own.retain(|partition| owner_of.get(partition) == Some(id));
     }
     owned
 }
@@ -131,12 +138,12 @@ fn changing_hands(
     let mut added = BTreeMap::new();
     let mut revoked = BTreeSet::new();
     for (id, assigned) in assignment {
-        let owned = &members[id].owned;
-        for partition in assigned.iter().filter(|one| !owned.contains(one)) {
+        let owned: BTreeSet<_> = members[id].owned.iter().collect();
+        let assigned: BTreeSet<_> = assigned.iter().collect();
+        for &partition in assigned.difference(&owned) {
             added.insert(partition.clone(), id.clone());
         }
-        let gone = owned.iter().filter(|one| !assigned.contains(one));
-        revoked.extend(gone.cloned());
+        revoked.extend(owned.difference(&assigned).copied().cloned());
     }
     added.retain(|partition, _| revoked.contains(partition));
     added

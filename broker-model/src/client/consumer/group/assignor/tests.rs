@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Assignment, Assignor, Counts, Member, Members};
+use crate::bug::Bug;
 use crate::types::{StrBytes, TopicPartition};
 
 fn text(text: &str) -> StrBytes {
@@ -53,7 +54,7 @@ fn check(
     members: &Members,
     expected: &[(&str, &str)],
 ) {
-    let assignment = assignor.assign(&counts(topics), members);
+    let assignment = assignor.assign(&counts(topics), members, None);
     let expected = expected.iter();
     let expected: BTreeMap<String, String> = expected
         .map(|&(id, names)| (id.to_owned(), names.to_owned()))
@@ -109,6 +110,16 @@ fn cooperative_sticky_leaves_out_what_has_to_be_given_up_first() {
         &members,
         &[("m1", "a-0 a-1"), ("m2", "a-2 a-3")],
     );
+}
+
+#[test]
+fn kip_429_gives_away_what_somebody_still_owns() {
+    let members = group(&[("m1", "a a-0 a-1 a-2 a-3"), ("m2", "a")]);
+    let bug = Some(Bug::Kip429AssignBeforeRevoke);
+    let assignment = Assignor::CooperativeSticky.assign(&counts(&[("a", 4)]), &members, bug);
+    let expected = [("m1", "a-0 a-1"), ("m2", "a-2 a-3")];
+    let expected = expected.map(|(id, names)| (id.to_owned(), names.to_owned()));
+    assert_eq!(brief(&assignment), BTreeMap::from(expected));
 }
 
 #[test]

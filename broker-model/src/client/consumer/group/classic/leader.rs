@@ -1,7 +1,5 @@
 //! The leader's part: it makes the assignment for everybody (`onLeaderElected`).
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 
@@ -79,27 +77,25 @@ impl Classic {
         let assignments = if assigning.skip {
             Vec::new()
         } else {
-            assignments(&counts, &assigning, &self.group_topics)
+            self.assignments(&counts, &assigning)
         };
         self.assigned_for = Some(counts);
         self.send_sync(env, shared, assignments)
     }
-}
 
-/// What SyncGroup says: the assignment of each member.
-fn assignments(
-    counts: &Counts,
-    assigning: &Assigning,
-    wanted: &BTreeSet<StrBytes>,
-) -> Vec<(StrBytes, Bytes)> {
-    let exists = |(topic, count): &(&StrBytes, &usize)| **count > 0 && wanted.contains(*topic);
-    let counts = counts.iter().filter(exists);
-    let counts = counts
-        .map(|(topic, &count)| (topic.clone(), count))
-        .collect();
-    let assignment = assigning.assignor.assign(&counts, &assigning.members);
-    let assignment = assignment.into_iter();
-    assignment
-        .map(|(id, assigned)| (id, encode_assignment(&assigned)))
-        .collect()
+    /// What SyncGroup says: the assignment of each member.
+    fn assignments(&self, counts: &Counts, assigning: &Assigning) -> Vec<(StrBytes, Bytes)> {
+        let wanted = &self.group_topics;
+        let exists = |(topic, count): &(&StrBytes, &usize)| **count > 0 && wanted.contains(*topic);
+        let counts = counts.iter().filter(exists);
+        let counts = counts
+            .map(|(topic, &count)| (topic.clone(), count))
+            .collect();
+        let assignor = assigning.assignor;
+        let assignment = assignor.assign(&counts, &assigning.members, self.bug);
+        let assignment = assignment.into_iter();
+        assignment
+            .map(|(id, assigned)| (id, encode_assignment(&assigned)))
+            .collect()
+    }
 }

@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_commit_that_ends_well_is_committed() {
-        let case = || case().part_reads(0).commits(10, "", -1, 5);
+        let case = || case().part_reads(0).asks_to_commit(10, "", -1, 5);
         case()
             .notes(1, [accepted("", -1, 5), written(1, 0), committed_to(1, 1)])
             .commit_ends(10, 5)
@@ -306,7 +306,7 @@ mod tests {
         case()
             .notes(1, [accepted("", -1, 5), written(1, 0), committed_to(1, 1)])
             .commit_times_out(10, 5)
-            .commits(10, "", -1, 5)
+            .asks_to_commit(10, "", -1, 5)
             .commit_ends(10, 5)
             .end()
             .fails("by an earlier commit alone");

@@ -322,7 +322,13 @@ impl Case {
     }
 
     /// A commit of `reads-0` at that offset begins; its operation has the offset's number.
-    pub(in crate::check) fn commits(self, a: u32, mid: &str, generation: i32, offset: i64) -> Self {
+    pub(in crate::check) fn asks_to_commit(
+        self,
+        a: u32,
+        mid: &str,
+        generation: i32,
+        offset: i64,
+    ) -> Self {
         let op = Op::CommitOffsets {
             g: "g".to_owned(),
             generation,

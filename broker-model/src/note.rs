@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 pub use self::classic::{ClassicGroupChange, ClassicGroupState, MemberRemoved};
 pub use self::consumer::{ConsumerGroupChange, ConsumerMemberState};
-pub use self::coordinator::{CoordinatorChange, OffsetsChange};
+pub use self::coordinator::{CoordinatorChange, CoordinatorTimer, OffsetsChange};
 use crate::types::{
     BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId,
     ResponseError, Sequence, StrBytes, TopicIdPartition, Uuid,
@@ -482,6 +482,8 @@ pub enum Note {
     },
     /// Offsets of a group are to change.
     Offsets {
+        /// The group's partition of `__consumer_offsets`.
+        partition: i32,
         /// Which group.
         group: StrBytes,
         /// How.
@@ -489,6 +491,8 @@ pub enum Note {
     },
     /// A group of the classic protocol changed.
     ClassicGroup {
+        /// Its partition of `__consumer_offsets`.
+        partition: i32,
         /// Which.
         group: StrBytes,
         /// How.
@@ -496,6 +500,8 @@ pub enum Note {
     },
     /// A group of the consumer protocol changed.
     ConsumerGroup {
+        /// Its partition of `__consumer_offsets`.
+        partition: i32,
         /// Which.
         group: StrBytes,
         /// How.

@@ -6,7 +6,10 @@ use broker_model::types::{NodeId, TopicIdPartition, Uuid};
 
 use crate::engine::{Engine, ProcessId};
 use crate::fault::target::{PartitionName, Target};
+use crate::history::{Body, Cfg, Ev, Role};
 use crate::observe::{NodeEnd, WorldEvent};
+use crate::recorder::Recorder;
+use crate::shell::Shell;
 use crate::view::node_end;
 
 /// A run's processes.
@@ -34,6 +37,8 @@ pub struct Member {
     pub broker: bool,
     /// Whether it votes in the metadata quorum.
     pub controller: bool,
+    /// A client's role and properties in the history.
+    pub actor: Option<(Role, Cfg)>,
 }
 
 /// A topic that exists.
@@ -72,6 +77,51 @@ impl<E: Engine> Cluster<E> {
     /// Whether the process is down without having been killed by the harness.
     pub fn halted(&mut self, process: ProcessId) -> bool {
         !self.is_up(process)
+    }
+
+    /// A client is killed. It is an actor of the history that died, unless it had closed before.
+    pub fn kill_client(&mut self, process: ProcessId) {
+        let mortal = |shell: &mut Shell| {
+            let app = shell.app_mut()?.mortal()?;
+            (!app.is_over()).then(|| app.actor())
+        };
+        let dies = self.engine.with_shell(process, mortal);
+        self.engine.kill(process);
+        let now_us = self.engine.now_us();
+        if let Some(a) = dies {
+            self.engine
+                .with_recorder(|recorder| recorder.line(now_us, Body::Ev { a, ev: Ev::Died }));
+        }
+    }
+
+    /// A client that was killed starts again, as another actor.
+    pub fn restart_client(&mut self, process: ProcessId) {
+        let member = self.clients.iter().find(|each| each.process == process);
+        let Some((role, cfg)) = member.and_then(|member| member.actor.clone()) else {
+            return;
+        };
+        let now_us = self.engine.now_us();
+        let declare = |recorder: &mut Recorder| recorder.declare_actor(now_us, role, cfg);
+        let actor = self.engine.with_recorder(declare);
+        self.engine.with_shell(process, |shell| {
+            if let Some(app) = shell.app_mut().and_then(|app| app.mortal()) {
+                app.rise(actor);
+            }
+        });
+        self.begin(process);
+    }
+
+    /// Starts a client and tells its application that the workload begins.
+    pub fn begin(&mut self, process: ProcessId) {
+        self.engine.start(process);
+        let now_us = self.engine.now_us();
+        let topics = self.topics.clone();
+        self.engine.with_shell(process, |shell| {
+            if let Some(app) = shell.app_mut() {
+                app.begin(now_us, &topics);
+            }
+        });
+        self.engine.nudge(process);
     }
 
     /// The power of a process goes. True if something that was not flushed went with it.
@@ -173,13 +223,15 @@ impl<E: Engine> Cluster<E> {
         name: &PartitionName,
         draw: u64,
     ) -> Option<(TopicIdPartition, NodeId, i32)> {
-        let topic = self.topics.get(&name.topic)?;
-        let count = u64::from(topic.partitions.cast_unsigned());
+        let (topic, partitions) = match self.topics.get(&name.topic) {
+            Some(topic) => (topic.id, topic.partitions),
+            None => self.internal_topic(&name.topic)?,
+        };
+        let count = u64::from(partitions.cast_unsigned());
         let drawn = i32::try_from(draw % count).expect("few partitions");
-        let index = name.partition.unwrap_or(drawn);
         let partition = TopicIdPartition {
-            topic: topic.id,
-            partition: index,
+            topic,
+            partition: name.partition.unwrap_or(drawn),
         };
         let leaders = self.ends().into_iter().filter_map(|(node, end)| {
             let replica = end
@@ -189,6 +241,16 @@ impl<E: Engine> Cluster<E> {
             Some((replica.leader_epoch.0, node))
         });
         leaders.max().map(|(epoch, node)| (partition, node, epoch))
+    }
+
+    /// A topic that brokers created by themselves, if they did by now: its id and partitions.
+    fn internal_topic(&mut self, name: &str) -> Option<(Uuid, i32)> {
+        let nodes = self.nodes.iter();
+        let found = nodes.filter_map(|member| {
+            let topic = |shell: &mut Shell| crate::view::topic(shell.node()?, name);
+            self.engine.with_shell(member.process, topic)
+        });
+        found.max_by_key(|(_, partitions)| *partitions)
     }
 
     /// The ISR as that leader holds it.

@@ -110,6 +110,142 @@ pub enum Script {
         #[serde(default)]
         rewinds_ms: Vec<u64>,
     },
+    /// Is a member of a group and consumes what that gives it.
+    Member(MemberPlan),
+}
+
+/// What a member of a consumer group does.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberPlan {
+    /// The topics that it names.
+    #[serde(default)]
+    pub topics: Vec<String>,
+    /// The RE2 expression that it gives instead.
+    #[serde(default)]
+    pub pattern: Option<String>,
+    /// Milliseconds from the run's start.
+    pub from_ms: u64,
+    /// How long one poll waits, in milliseconds.
+    pub poll_ms: u64,
+    /// Pause between polls, in milliseconds.
+    pub pause_ms: u64,
+    /// How it commits.
+    pub commit: CommitStyle,
+    /// After how many records it commits.
+    pub commit_every: u64,
+    /// How long it works at one record, in microseconds.
+    pub process_us: u64,
+    /// Where it works.
+    pub processing: Processing,
+    /// What it believes of deliveries.
+    pub delivery: Delivery,
+    /// Where its effects go.
+    pub sink: Sink,
+    /// Whether it believes that each record has its effect once.
+    pub effects: Effects,
+    /// (moment, length): the work at the first record after the moment takes that much longer; in
+    /// milliseconds from the start.
+    #[serde(default)]
+    pub stalls_ms: Vec<(u64, u64)>,
+    /// (moment, length): it pauses one of its partitions for so long; in milliseconds.
+    #[serde(default)]
+    pub pauses_ms: Vec<(u64, u64)>,
+    /// Moments, in milliseconds from the start, at which it asks what is committed.
+    #[serde(default)]
+    pub looks_ms: Vec<u64>,
+}
+
+/// How a member commits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CommitStyle {
+    /// The consumer does by itself (`enable.auto.commit`).
+    Auto,
+    /// `commitSync` of what was processed, also before partitions are given up.
+    Sync,
+    /// `commitAsync`, and `commitSync` before partitions are given up.
+    Async,
+    /// Never.
+    None,
+}
+
+/// Where a member works at its records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Processing {
+    /// Between two polls.
+    InPoll,
+    /// Behind them: polls go on while a worker is busy.
+    Behind,
+}
+
+/// What a member believes of deliveries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// It commits what was processed: no record is missed.
+    AtLeastOnce,
+    /// It commits before it processes: no record is processed twice.
+    AtMostOnce,
+    /// Nothing.
+    None,
+}
+
+/// Where a member's effects go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sink {
+    /// Nowhere.
+    None,
+    /// Into something that outlives it and takes whatever comes.
+    Plain,
+    /// Into something that outlives it and knows what it has.
+    Idempotent,
+}
+
+/// How often a member believes that a record has its effect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effects {
+    /// However often.
+    Any,
+    /// Once.
+    Once,
+}
+
+macro_rules! spelled {
+    ($($of:ident { $($name:literal = $value:ident,)* })*) => {
+        $(impl $of {
+            /// Every spelling, as scenario files say it.
+            pub const NAMES: &[&str] = &[$($name),*];
+
+            /// What is spelled so.
+            #[must_use]
+            pub fn named(text: &str) -> Option<Self> {
+                match text {
+                    $($name => Some($of::$value),)*
+                    _ => None,
+                }
+            }
+
+            /// As scenario files say it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $($of::$value => $name,)*
+                }
+            }
+        })*
+    };
+}
+
+spelled! {
+    CommitStyle { "auto" = Auto, "sync" = Sync, "async" = Async, "none" = None, }
+    Processing { "in-poll" = InPoll, "behind" = Behind, }
+    Delivery { "at-least-once" = AtLeastOnce, "at-most-once" = AtMostOnce, "none" = None, }
+    Sink { "none" = None, "plain" = Plain, "idempotent" = Idempotent, }
+    Effects { "any" = Any, "once" = Once, }
 }
 
 /// One record to send.

@@ -10,7 +10,7 @@ use broker_model::probe::Probe;
 use broker_model::types::{ConnectionId, NodeId, TopicIdPartition, Uuid};
 
 use crate::check::{Judge, Violation};
-use crate::history::{Body, Line, Registry};
+use crate::history::{Actor, Body, Cfg, Line, Registry, Role};
 use crate::observe::{Fact, Observed, WorldEvent};
 use crate::shell::{Identity, Message};
 use crate::trace::{BodyHash, Digest, TraceSink};
@@ -28,6 +28,7 @@ pub struct Recorder {
     partitions: Registry,
     n: u64,
     chaos: bool,
+    actors: u32,
 }
 
 /// What a run did, in numbers.
@@ -64,6 +65,7 @@ impl Recorder {
             partitions: Registry::default(),
             n: 0,
             chaos: false,
+            actors: 0,
         }
     }
 
@@ -198,6 +200,14 @@ impl Recorder {
             trace.world(now_us, event);
         }
         self.observe(now_us, Fact::World(event));
+    }
+
+    /// Declares a client, or its next incarnation: its number in the history, counted from 0.
+    pub fn declare_actor(&mut self, now_us: u64, role: Role, cfg: Cfg) -> u32 {
+        let a = self.actors;
+        self.actors += 1;
+        self.line(now_us, Body::Actor(Actor { a, role, cfg }));
+        a
     }
 
     /// The number of a partition in the history.

@@ -149,7 +149,7 @@ pub fn summary(plan: &Plan) -> String {
                 producers += 1;
                 records += sends.len();
             }
-            Script::Consume { .. } => consumers += 1,
+            Script::Consume { .. } | Script::Member(_) => consumers += 1,
         }
     }
     let mut parts = vec![

@@ -128,8 +128,6 @@ pub(crate) struct Run<'a, E> {
     start_us: u64,
     /// What the plan's producers send.
     sent: SentDirectory,
-    /// Actors of the history so far.
-    actors: u32,
     pinned_timers: bool,
 }
 
@@ -141,7 +139,6 @@ impl<'a, E: Engine> Run<'a, E> {
             cluster,
             start_us: 0,
             sent: SentDirectory::default(),
-            actors: 0,
             pinned_timers: false,
         }
     }
@@ -214,7 +211,7 @@ impl<'a, E: Engine> Run<'a, E> {
             .map(|client| client.process)
             .collect();
         for process in clients {
-            self.begin(process);
+            self.cluster.begin(process);
         }
     }
 
@@ -266,9 +263,10 @@ impl<'a, E: Engine> Run<'a, E> {
     /// Fresh consumers read every topic to its end, once an isolation level.
     fn final_scan(&mut self) -> Result<Option<Violation>, PropertyError> {
         self.phase(Phase::Final);
-        let scans = self.add_scans()?;
+        let mut scans = self.add_scans()?;
+        scans.extend(self.add_audits()?);
         for &process in &scans {
-            self.begin(process);
+            self.cluster.begin(process);
         }
         let bound_us = converge::heal_bound_ms(self.plan) * 1_000;
         let waiting = self.look_until(bound_us, |run| run.unfinished(&scans));
@@ -362,19 +360,6 @@ impl<'a, E: Engine> Run<'a, E> {
             }
         }
         None
-    }
-
-    /// Starts a client and tells its application that the workload begins.
-    fn begin(&mut self, process: ProcessId) {
-        self.cluster.engine.start(process);
-        let now_us = self.cluster.engine.now_us();
-        let topics = self.cluster.topics.clone();
-        self.cluster.engine.with_shell(process, |shell| {
-            if let Some(app) = shell.app_mut() {
-                app.begin(now_us, &topics);
-            }
-        });
-        self.cluster.engine.nudge(process);
     }
 
     pub(crate) fn violated(&mut self) -> bool {

@@ -3,9 +3,11 @@
 //! Items are taken away as long as the same check fails with the same bug on the same engine. Draws
 //! are keyed, so that taking an item away changes no timer and no latency of what is left.
 
+use std::collections::BTreeSet;
+
 use crate::case::{Runner, carry_out, judged};
 use crate::engine::EngineKind;
-use crate::history::{Body, Op};
+use crate::history::{A, Body, Op, Role};
 use crate::plan::{Plan, Script};
 use crate::run::RunEnd;
 use crate::verdict::{Kind, Verdict};
@@ -203,40 +205,25 @@ impl Search<'_> {
         for index in 0..self.best.clients.len() {
             for change in POLL_CHANGES {
                 let mut plan = self.best.clone();
-                let Script::Consume {
-                    from_ms,
-                    poll_ms,
-                    pause_ms,
-                    rewinds_ms,
-                    ..
-                } = &mut plan.clients[index].script
-                else {
+                if !poll_otherwise(&mut plan.clients[index].script, change) {
                     break;
-                };
-                match change {
-                    PollChange::NoRewind => rewinds_ms.clear(),
-                    PollChange::LongPoll => *poll_ms = (*poll_ms * 2).min(10_000),
-                    PollChange::LongPause => *pause_ms = (*pause_ms * 2).clamp(500, 20_000),
-                    PollChange::Late => *from_ms += 2_000,
                 }
                 while self.still(plan.clone()) && change == PollChange::Late {
-                    if let Script::Consume { from_ms, .. } = &mut plan.clients[index].script {
-                        *from_ms += 2_000;
-                    }
+                    poll_otherwise(&mut plan.clients[index].script, change);
                 }
             }
         }
     }
 
     fn drop_topics(&mut self) {
-        let used: Vec<String> = self
-            .best
-            .clients
-            .iter()
-            .map(|client| topic_of(&client.script).to_owned())
-            .collect();
         let mut plan = self.best.clone();
-        plan.topics.retain(|topic| used.contains(&topic.name));
+        let mut topics = std::mem::take(&mut plan.topics);
+        let is_used = |name: &str| {
+            let mut clients = plan.clients.iter();
+            clients.any(|client| concerns(&client.script, name))
+        };
+        topics.retain(|topic| is_used(&topic.name));
+        plan.topics = topics;
         self.still(plan);
         for index in 0..self.best.topics.len() {
             while self.best.topics[index].partitions > 1 {
@@ -311,13 +298,15 @@ impl Search<'_> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PollChange {
     NoRewind,
+    NoStall,
     LongPoll,
     LongPause,
     Late,
 }
 
-const POLL_CHANGES: [PollChange; 4] = [
+const POLL_CHANGES: [PollChange; 5] = [
     PollChange::NoRewind,
+    PollChange::NoStall,
     PollChange::LongPoll,
     PollChange::LongPause,
     PollChange::Late,
@@ -331,33 +320,82 @@ fn retain<T>(items: &mut Vec<T>, keep: &dyn Fn(usize) -> bool) {
     });
 }
 
-fn topic_of(script: &Script) -> &str {
+/// Changes when a consumer polls; whether the script is one's.
+fn poll_otherwise(script: &mut Script, change: PollChange) -> bool {
+    let (from_ms, poll_ms, pause_ms) = match script {
+        Script::Produce { .. } => return false,
+        Script::Consume {
+            from_ms,
+            poll_ms,
+            pause_ms,
+            rewinds_ms,
+            ..
+        } => {
+            if change == PollChange::NoRewind {
+                rewinds_ms.clear();
+            }
+            (from_ms, poll_ms, pause_ms)
+        }
+        Script::Member(member) => {
+            match change {
+                PollChange::NoRewind => {
+                    member.pauses_ms.clear();
+                    member.looks_ms.clear();
+                }
+                PollChange::NoStall => member.stalls_ms.clear(),
+                PollChange::LongPoll | PollChange::LongPause | PollChange::Late => {}
+            }
+            (
+                &mut member.from_ms,
+                &mut member.poll_ms,
+                &mut member.pause_ms,
+            )
+        }
+    };
+    match change {
+        PollChange::NoRewind | PollChange::NoStall => {}
+        PollChange::LongPoll => *poll_ms = (*poll_ms * 2).min(10_000),
+        PollChange::LongPause => *pause_ms = (*pause_ms * 2).clamp(500, 20_000),
+        PollChange::Late => *from_ms += 2_000,
+    }
+    true
+}
+
+/// Whether the script is about that topic.
+fn concerns(script: &Script, name: &str) -> bool {
     match script {
-        Script::Produce { topic, .. } | Script::Consume { topic, .. } => topic,
+        Script::Produce { topic, .. } | Script::Consume { topic, .. } => topic == name,
+        Script::Member(member) => {
+            member.pattern.is_some() || member.topics.iter().any(|topic| topic == name)
+        }
     }
 }
 
 fn sends_of(plan: &Plan) -> usize {
     let sends = plan.clients.iter().map(|client| match &client.script {
         Script::Produce { sends, .. } => sends.len(),
-        Script::Consume { .. } => 0,
+        Script::Consume { .. } | Script::Member(_) => 0,
     });
     sends.sum()
 }
 
 /// The size of a plan: each fault instance and each send, poll or commit. Set-up and the final scan
-/// do not count. How many polls there are, only a run can say.
+/// do not count. How many polls and commits there are, only a run can say.
 #[must_use]
 pub fn items(plan: &Plan, end: Option<&RunEnd>) -> usize {
-    let consumers: Vec<u32> = (1..)
-        .zip(&plan.clients)
-        .filter(|(_, client)| matches!(client.script, Script::Consume { .. }))
-        .map(|(actor, _)| actor)
+    let lines = || end.iter().flat_map(|end| &end.lines);
+    let consumers: BTreeSet<A> = lines()
+        .filter_map(|line| match &line.b {
+            Body::Actor(actor) if actor.role == Role::Consumer => Some(actor.a),
+            _ => None,
+        })
         .collect();
-    let polls = end.map_or(0, |end| {
-        let is_poll =
-            |body: &Body| matches!(body, Body::I { a, op: Op::Poll, .. } if consumers.contains(a));
-        end.lines.iter().filter(|line| is_poll(&line.b)).count()
-    });
-    plan.faults.len() + sends_of(plan) + polls
+    let counts = |body: &Body| match body {
+        Body::I { a, op, .. } => {
+            matches!(op, Op::Poll | Op::CommitOffsets { .. }) && consumers.contains(a)
+        }
+        _ => false,
+    };
+    let calls = lines().filter(|line| counts(&line.b)).count();
+    plan.faults.len() + sends_of(plan) + calls
 }

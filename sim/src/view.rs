@@ -33,6 +33,18 @@ pub fn node_end(node: &Node) -> NodeEnd {
     }
 }
 
+/// A topic that the node's broker knows: its id and how many partitions it has.
+#[must_use]
+pub fn topic(node: &Node, name: &str) -> Option<(Uuid, i32)> {
+    let image = node.view().applied()?;
+    let (_, &id) = image
+        .topic_names()
+        .iter()
+        .find(|(known, _)| ***known == *name)?;
+    let partitions = image.topic(id)?.partitions.len();
+    Some((id, i32::try_from(partitions).expect("few partitions")))
+}
+
 /// The topics that the node's broker knows: name and id.
 #[must_use]
 pub fn topics(node: &Node) -> Vec<(String, Uuid)> {

@@ -229,22 +229,6 @@ const UNSIMULATED: &[(&str, &str, &[&str])] = &[
     ),
     (
         "consumer.config",
-        "shares partitions in a group",
-        &[
-            "group.id",
-            "group.instance.id",
-            "group.protocol",
-            "group.remote.assignor",
-            "session.timeout.ms",
-            "heartbeat.interval.ms",
-            "max.poll.interval.ms",
-            "partition.assignment.strategy",
-            "enable.auto.commit",
-            "auto.commit.interval.ms",
-        ],
-    ),
-    (
-        "consumer.config",
         "fetches from the nearest replica",
         &["client.rack"],
     ),

@@ -16,7 +16,7 @@ use super::refusal;
 use super::shard::{Shard, group_of_timer};
 use super::turn::{Caller, Continuation, Decision, TimerChange, TimerKey, Turn};
 use crate::context::Context;
-use crate::note::{CoordinatorChange, Note};
+use crate::note::{CoordinatorChange, CoordinatorTimer, Note};
 use crate::replica::WholeLog;
 use crate::types::{
     ConnectionId, LeaderEpoch, Now, Offset, ResponseError, StrBytes, TopicIdPartition,
@@ -113,6 +113,7 @@ impl Active {
             },
         );
         active.decide(cx, world, out, |shard, turn| shard.on_loaded(turn));
+        active.note(cx, CoordinatorChange::Serving);
         Ok(active)
     }
 
@@ -182,10 +183,11 @@ impl Active {
     ) {
         self.time_out(cx, world, out);
         while let Some(key) = self.timers.take_due(cx.now.mono_ms) {
+            self.note_timer(cx, &key, false);
             let decision = self.turn(cx, world, |shard, turn| shard.on_timer(turn, &key));
             let written = self.carry_out(cx, world, out, decision);
             if !written && self.shard.retries(&key) {
-                self.timers.start(key, cx.now.mono_ms + RETRY_BACKOFF_MS);
+                self.start_timer(cx, key, cx.now.mono_ms + RETRY_BACKOFF_MS);
             }
         }
     }
@@ -222,6 +224,7 @@ impl Active {
         decide: impl FnOnce(&mut Shard, &mut Turn<'_>),
     ) -> Decision {
         let mut turn = Turn {
+            partition: self.partition.partition,
             now: cx.now,
             ids: cx.ids,
             image: world.image,
@@ -249,18 +252,25 @@ impl Active {
             false => self.write(cx, world, &decision.records),
         };
         for group in self.shard.take_removed() {
-            self.timers.stop_group(&group);
+            for key in self.timers.stop_group(&group) {
+                self.note_timer(cx, &key, false);
+            }
         }
         for change in decision.timers {
             match change {
                 TimerChange::Start(key, after_ms) => {
                     let at_ms = cx.now.mono_ms.saturating_add(after_ms);
-                    self.timers.start(key, at_ms);
+                    self.start_timer(cx, key, at_ms);
                 }
-                TimerChange::Stop(key) => self.timers.stop(&key),
+                TimerChange::Stop(key) => {
+                    if self.timers.stop(&key) {
+                        self.note_timer(cx, &key, false);
+                    }
+                }
             }
         }
         if let Err(error) = written {
+            self.note(cx, CoordinatorChange::Dropped);
             let undo = self.shard.take_undo();
             // Whoever waits in a group that was made for it hears of it before the group goes.
             if let Some(then) = decision.then {
@@ -335,6 +345,32 @@ impl Active {
         }
     }
 
+    fn start_timer(&mut self, cx: &mut Context<'_>, key: TimerKey, at_ms: u64) {
+        let ran = self.timers.stop(&key);
+        if !ran {
+            self.note_timer(cx, &key, true);
+        }
+        self.timers.start(key, at_ms);
+    }
+
+    fn note_timer(&self, cx: &mut Context<'_>, key: &TimerKey, runs: bool) {
+        let (member, timer) = match key {
+            TimerKey::Session { member, .. } => (Some(member), CoordinatorTimer::Session),
+            TimerKey::Rebalance { member, .. } => (Some(member), CoordinatorTimer::Rebalance),
+            TimerKey::Join { .. } => (None, CoordinatorTimer::Join),
+            TimerKey::Sync { .. } => (None, CoordinatorTimer::Sync),
+            TimerKey::Regex { .. } => (None, CoordinatorTimer::Regex),
+            TimerKey::Cleanup => return,
+        };
+        let change = CoordinatorChange::Timer {
+            group: group_of_timer(key).cloned().unwrap_or_default(),
+            member: member.cloned(),
+            timer,
+            runs,
+        };
+        self.note(cx, change);
+    }
+
     fn note(&self, cx: &mut Context<'_>, change: CoordinatorChange) {
         cx.effects.note(Note::Coordinator {
             partition: self.partition,
@@ -345,22 +381,29 @@ impl Active {
 }
 
 impl Timers {
+    /// Starts one that does not run.
     fn start(&mut self, key: TimerKey, at_ms: u64) {
-        self.stop(&key);
         self.by_deadline.insert((at_ms, key.clone()));
         self.deadlines.insert(key, at_ms);
     }
 
-    fn stop(&mut self, key: &TimerKey) {
-        if let Some(at_ms) = self.deadlines.remove(key) {
+    /// Whether it ran.
+    fn stop(&mut self, key: &TimerKey) -> bool {
+        let at_ms = self.deadlines.remove(key);
+        if let Some(at_ms) = at_ms {
             self.by_deadline.remove(&(at_ms, key.clone()));
         }
+        at_ms.is_some()
     }
 
-    fn stop_group(&mut self, group: &StrBytes) {
-        let of_group = |key: &TimerKey| group_of_timer(key) == Some(group);
-        self.deadlines.retain(|key, _| !of_group(key));
-        self.by_deadline.retain(|(_, key)| !of_group(key));
+    /// Those that ran.
+    fn stop_group(&mut self, group: &StrBytes) -> Vec<TimerKey> {
+        let of_group = |key: &&TimerKey| group_of_timer(key) == Some(group);
+        let ran: Vec<TimerKey> = self.deadlines.keys().filter(of_group).cloned().collect();
+        for key in &ran {
+            self.stop(key);
+        }
+        ran
     }
 
     fn take_due(&mut self, now_ms: u64) -> Option<TimerKey> {

@@ -80,6 +80,20 @@ impl Offsets {
         }
     }
 
+    /// All of them by group: partitions, their offsets and when those were committed.
+    pub(crate) fn all(
+        &self,
+    ) -> impl Iterator<Item = (&StrBytes, Vec<(TopicPartition, Offset, i64)>)> {
+        self.groups.keys().map(|group| {
+            let offsets = self.of_group(group).map(|(topic, partition, value)| {
+                let topic = topic.clone();
+                let partition = TopicPartition { topic, partition };
+                (partition, value.offset, value.commit_timestamp)
+            });
+            (group, offsets.collect())
+        })
+    }
+
     /// The records that delete all offsets of a group (`deleteAllOffsets`).
     pub(crate) fn delete_all(&self, group: &StrBytes) -> Vec<Record> {
         let all = self.of_group(group);

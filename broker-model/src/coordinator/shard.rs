@@ -21,8 +21,7 @@ use super::consumer::ConsumerGroup;
 use super::offsets::Offsets;
 use super::record::Record;
 use super::turn::{Continuation, TimerChange, TimerKey, Turn};
-use crate::effect::Effects;
-use crate::note::{Note, OffsetsChange};
+use crate::note::{ClassicGroupChange, ConsumerGroupChange, Note, OffsetsChange};
 use crate::types::{ConnectionId, Now, ResponseError, StrBytes, TopicPartition};
 
 /// A group of either protocol. `C` is what is kept of a classic one.
@@ -178,6 +177,13 @@ impl Shard {
                 Group::Consumer(it) => it.on_loaded(turn),
             }
         }
+        for (group, offsets) in self.offsets.all() {
+            turn.effects.note(Note::Offsets {
+                partition: turn.partition,
+                group: group.clone(),
+                change: OffsetsChange::Loaded { offsets },
+            });
+        }
         schedule_cleanup(turn);
     }
 
@@ -217,7 +223,7 @@ impl Shard {
         gone: &BTreeSet<TopicPartition>,
     ) {
         turn.decision.records = self.offsets.delete_partitions(gone);
-        note_deleted(turn.effects, &turn.decision.records);
+        note_deleted(turn);
     }
 
     /// A timer fired.
@@ -280,6 +286,7 @@ impl Shard {
             }
             turn.decision.records.extend(expired);
             if all && group.is_empty() {
+                group.note_deleted(turn, id);
                 turn.decision.records.extend(group.delete_records());
             }
         }
@@ -302,6 +309,7 @@ impl Shard {
             return;
         };
         turn.effects.note(Note::Offsets {
+            partition: turn.partition,
             group: group.clone(),
             change: OffsetsChange::Expired {
                 partition: TopicPartition {
@@ -309,14 +317,16 @@ impl Shard {
                     partition: *partition,
                 },
                 commit_timestamp: value.commit_timestamp,
+                expire_timestamp: value.expire_timestamp,
+                now_ms: turn.now.wall_ms,
             },
         });
     }
 }
 
-/// Tells of the offsets that those records delete.
-fn note_deleted(effects: &mut Effects, records: &[Record]) {
-    for record in records {
+/// Tells of the offsets that the decision's records delete.
+fn note_deleted(turn: &mut Turn<'_>) {
+    for record in &turn.decision.records {
         if let Record::OffsetCommit {
             group,
             topic,
@@ -324,7 +334,8 @@ fn note_deleted(effects: &mut Effects, records: &[Record]) {
             ..
         } = record
         {
-            effects.note(Note::Offsets {
+            turn.effects.note(Note::Offsets {
+                partition: turn.partition,
                 group: group.clone(),
                 change: OffsetsChange::Deleted {
                     partition: TopicPartition {
@@ -350,6 +361,23 @@ impl Group {
             Group::Classic(it) => it.is_subscribed_to(topic),
             Group::Consumer(it) => it.is_subscribed_to(topic),
         }
+    }
+
+    /// Tells that it is to be deleted.
+    fn note_deleted(&self, turn: &mut Turn<'_>, id: &StrBytes) {
+        let (partition, group) = (turn.partition, id.clone());
+        turn.effects.note(match self {
+            Group::Classic(_) => Note::ClassicGroup {
+                partition,
+                group,
+                change: ClassicGroupChange::Deleted,
+            },
+            Group::Consumer(_) => Note::ConsumerGroup {
+                partition,
+                group,
+                change: ConsumerGroupChange::Deleted,
+            },
+        });
     }
 
     fn delete_records(&self) -> Vec<Record> {

@@ -10,6 +10,8 @@ use crate::types::{ConnectionId, Now, StrBytes};
 
 /// The world as a decision sees it, and the buffer that takes it.
 pub(crate) struct Turn<'a> {
+    /// The shard's partition of `__consumer_offsets`.
+    pub(crate) partition: i32,
     /// The time of this step.
     pub(crate) now: Now,
     /// Source of member ids.

@@ -1,5 +1,7 @@
 //! What just happened to a group of the classic protocol.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use crate::types::StrBytes;
@@ -44,6 +46,8 @@ pub enum ClassicGroupChange {
         generation: i32,
         /// Its members and their `group.instance.id`.
         members: Vec<(StrBytes, Option<StrBytes>)>,
+        /// What they read, if they are consumers and could be understood.
+        topics: Option<BTreeSet<StrBytes>>,
     },
     /// It went from state to state.
     State {
@@ -64,6 +68,15 @@ pub enum ClassicGroupChange {
         leader: Option<StrBytes>,
         /// Its members and their `group.instance.id`.
         members: Vec<(StrBytes, Option<StrBytes>)>,
+        /// What they read, if they are consumers and could be understood.
+        topics: Option<BTreeSet<StrBytes>>,
+    },
+    /// What the next coordinator shall know of it is to be written.
+    Stored {
+        /// The generation.
+        generation: i32,
+        /// Its members, their `group.instance.id` and their parts.
+        members: Vec<(StrBytes, Option<StrBytes>, Bytes)>,
     },
     /// The leader's assignment is committed, and whoever synced hears of it.
     Assigned {
@@ -100,6 +113,8 @@ pub enum ClassicGroupChange {
         /// The id that counts.
         member: StrBytes,
     },
+    /// The group is to be deleted: it is empty, and is too old or unwanted.
+    Deleted,
 }
 
 /// Why a member is no longer in its group.

@@ -21,7 +21,8 @@ pub enum ConsumerMemberState {
 /// A change of a consumer group, as the coordinator decided. A decision counts once it is committed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ConsumerGroupChange {
-    /// A new coordinator read the group's records. What they make of its members follows.
+    /// A new coordinator read the group's records. What they make of its members follows, until the
+    /// coordinator serves.
     Loaded {
         /// The group's epoch.
         epoch: i32,
@@ -58,6 +59,14 @@ pub enum ConsumerGroupChange {
         /// Whether it speaks the classic protocol.
         classic: bool,
     },
+    /// A member said what it owns, and what it has changes by that. Comes before the rest of the
+    /// decision.
+    Reported {
+        /// Which.
+        member: StrBytes,
+        /// What it owns, as it says.
+        owned: BTreeSet<TopicIdPartition>,
+    },
     /// What a member has changed.
     Assigned {
         /// Which.
@@ -80,6 +89,11 @@ pub enum ConsumerGroupChange {
         /// What it matches.
         topics: BTreeSet<StrBytes>,
     },
+    /// Nobody gives that expression any more.
+    Forgotten {
+        /// Which.
+        regex: StrBytes,
+    },
     /// A static member joined in place of its predecessor (KIP-345).
     Replaced {
         /// Its `group.instance.id`.
@@ -98,6 +112,9 @@ pub enum ConsumerGroupChange {
     },
     /// The group goes on as one of the classic protocol.
     Downgraded,
-    /// The group was one of the classic protocol until now. What becomes of its members follows.
+    /// The group was one of the classic protocol until now. What becomes of its members by the same
+    /// decision was told before.
     Upgraded,
+    /// The group is to be deleted: it is empty, and is too old or unwanted.
+    Deleted,
 }

@@ -10,6 +10,7 @@
 //! true, and [`Outcome::Excused`] where Kafka does not promise what the check demands.
 
 mod client;
+mod group;
 mod harness;
 mod judge;
 mod kind;
@@ -93,6 +94,19 @@ pub const ALL: &[fn() -> Boxed] = &[
     make::<producer::uniqueness::Uniqueness>,
     make::<producer::state::ProducerState>,
     make::<producer::duplicate_answer::DuplicateAnswer>,
+    make::<group::transitions::LegalTransitions>,
+    make::<group::target::TargetAssignment>,
+    make::<group::one_owner::OneOwner>,
+    make::<group::member_epoch::MemberEpoch>,
+    make::<group::stable::StableGroup>,
+    make::<group::double_assignment::DoubleAssignment>,
+    make::<group::commit_fence::CommitFence>,
+    make::<group::state_fold::StateFold>,
+    make::<group::one_coordinator::OneCoordinator>,
+    make::<group::expiry::OffsetExpiry>,
+    make::<group::static_member::StaticMember>,
+    make::<group::timers::MemberTimers>,
+    make::<group::migration::ProtocolMigration>,
     make::<client::committed_immutable::CommittedImmutable>,
     make::<client::no_duplicates::NoDuplicates>,
     make::<client::ack_offset::AckOffset>,

@@ -2,6 +2,7 @@
 
 mod batch;
 mod ending;
+pub(in crate::check) mod groups;
 mod member;
 
 use std::collections::BTreeMap;

@@ -104,6 +104,13 @@ pub enum Fault {
         /// Milliseconds between two brokers.
         gap_ms: u64,
     },
+    /// A member of a consumer group closes its consumer, and comes back as another one.
+    Leave {
+        /// Whom.
+        target: String,
+        /// Milliseconds until it comes back.
+        back_ms: u64,
+    },
 }
 
 /// Which half of an RPC.
@@ -118,7 +125,7 @@ pub enum Side {
 
 impl Fault {
     /// Every kind, as scenario files say it.
-    pub const KINDS: [&str; 11] = [
+    pub const KINDS: [&str; 12] = [
         "kill",
         "power-loss",
         "pause",
@@ -130,6 +137,7 @@ impl Fault {
         "slow-link",
         "leadership-move",
         "rolling-restart",
+        "leave",
     ];
 
     /// One line for `sim list`.
@@ -147,6 +155,7 @@ impl Fault {
             "slow-link" => "messages between two groups take longer",
             "leadership-move" => "an operator moves leadership to another in-sync replica",
             "rolling-restart" => "brokers stop in order and start again, one after the other",
+            "leave" => "a member closes its consumer and comes back as another one",
             _ => "",
         }
     }
@@ -166,6 +175,7 @@ impl Fault {
             Fault::SlowLink { .. } => "slow-link",
             Fault::LeadershipMove { .. } => "leadership-move",
             Fault::RollingRestart { .. } => "rolling-restart",
+            Fault::Leave { .. } => "leave",
         }
     }
 }

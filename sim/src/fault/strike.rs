@@ -38,6 +38,8 @@ pub enum Act {
     CheckMove(TopicIdPartition, i32),
     /// Stop that broker in order, as the next of a rolling restart.
     ShutDown(ProcessId),
+    /// Start a client again, as another actor.
+    Return(ProcessId),
 }
 
 /// The faults of a run as they go.
@@ -168,7 +170,41 @@ impl Faults {
             Fault::RollingRestart { down_ms, gap_ms } => {
                 self.roll(cluster, id, *down_ms, *gap_ms);
             }
+            Fault::Leave { target, back_ms } => self.leave(cluster, id, target, *back_ms),
         }
+    }
+
+    fn leave(&mut self, cluster: &mut Cluster<impl Engine>, id: u32, target: &str, back_ms: u64) {
+        let Some(process) = self.one(cluster, id, target) else {
+            return;
+        };
+        if !cluster.is_up(process) || self.is_away(process) {
+            return;
+        }
+        let leaves = cluster.engine.with_shell(process, |shell| {
+            let app = shell.app_mut()?.mortal()?;
+            if app.is_over() {
+                return None;
+            }
+            let owns = app.owns();
+            app.leave();
+            Some(owns)
+        });
+        let Some(owns) = leaves else {
+            return;
+        };
+        self.begin(cluster, id, &[process]);
+        if owns {
+            self.mark_effective(cluster, id);
+        }
+        cluster.engine.nudge(process);
+        self.later(cluster, id, back_ms, Act::Return(process));
+    }
+
+    /// Whether somebody will start that client again.
+    fn is_away(&self, process: ProcessId) -> bool {
+        let mut due = self.due.iter();
+        due.any(|due| due.act == Act::Return(process))
     }
 
     fn kill(
@@ -182,7 +218,11 @@ impl Faults {
         let Some(process) = self.one(cluster, id, target) else {
             return;
         };
-        if !cluster.is_up(process) || !cluster.is_node(process) {
+        if !cluster.is_up(process) {
+            return;
+        }
+        if !cluster.is_node(process) {
+            self.kill_client(cluster, id, process, restart_ms, power);
             return;
         }
         self.begin(cluster, id, &[process]);
@@ -199,6 +239,30 @@ impl Faults {
             }
         }
         self.later(cluster, id, restart_ms, Act::Restart(process));
+    }
+
+    /// Of clients, members of groups are killed and come back; the others live on.
+    fn kill_client(
+        &mut self,
+        cluster: &mut Cluster<impl Engine>,
+        id: u32,
+        process: ProcessId,
+        restart_ms: u64,
+        power: bool,
+    ) {
+        let owns = cluster.engine.with_shell(process, |shell| {
+            let app = shell.app_mut()?.mortal()?;
+            (!app.is_over()).then(|| app.owns())
+        });
+        let Some(owns) = owns.filter(|_| !power && !self.is_away(process)) else {
+            return;
+        };
+        self.begin(cluster, id, &[process]);
+        cluster.kill_client(process);
+        if owns {
+            self.mark_effective(cluster, id);
+        }
+        self.later(cluster, id, restart_ms, Act::Return(process));
     }
 
     fn pause(&mut self, cluster: &mut Cluster<impl Engine>, id: u32, target: &str, for_ms: u64) {
@@ -335,6 +399,11 @@ impl Faults {
                     cluster.engine.command(process, Command::Shutdown);
                 }
                 return;
+            }
+            Act::Return(process) => {
+                // One that has not closed by now is killed, as a supervisor would.
+                cluster.kill_client(process);
+                cluster.restart_client(process);
             }
         }
         let event = WorldEvent::FaultEnded {

@@ -327,12 +327,12 @@ pub enum Ev {
     Assigned {
         /// The group.
         g: String,
+        /// The member.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        mid: String,
         /// The generation or member epoch.
         #[serde(rename = "gen")]
         generation: i32,
-        /// The member id.
-        #[serde(default, skip_serializing_if = "String::is_empty")]
-        mid: String,
         /// Partitions and positions.
         ps: Vec<(P, i64)>,
     },
@@ -340,12 +340,12 @@ pub enum Ev {
     Revoked {
         /// The group.
         g: String,
+        /// The member.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        mid: String,
         /// The generation or member epoch.
         #[serde(rename = "gen")]
         generation: i32,
-        /// The member id.
-        #[serde(default, skip_serializing_if = "String::is_empty")]
-        mid: String,
         /// Which.
         ps: Vec<P>,
     },
@@ -353,12 +353,12 @@ pub enum Ev {
     Lost {
         /// The group.
         g: String,
+        /// The member.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        mid: String,
         /// The generation or member epoch.
         #[serde(rename = "gen")]
         generation: i32,
-        /// The member id.
-        #[serde(default, skip_serializing_if = "String::is_empty")]
-        mid: String,
         /// Which.
         ps: Vec<P>,
     },

@@ -1,6 +1,6 @@
 //! The cast of a run: the nodes and clients of its plan, as processes on the engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use broker_model::client::{ClientConfig, ClientKind};
 use broker_model::config::{BrokerConfig, ConsumerConfig, ProducerConfig, PropertyError};
@@ -8,14 +8,16 @@ use broker_model::node::{NodeConfig, Voter};
 use broker_model::types::{Endpoint, Listener, NodeId, StrBytes};
 
 use super::{Run, header};
-use crate::cluster::Member;
+use crate::cluster;
 use crate::disk::SimDisk;
 use crate::engine::{Engine, ProcessId};
-use crate::history::Role;
+use crate::history::{Cfg, Role};
 use crate::plan::{ClientPlan, NodePlan, Plan, Script};
 use crate::shell::{Blueprint, Identity, ShellConfig};
 use crate::workload::admin::CreateTopics;
+use crate::workload::audit::Audit;
 use crate::workload::consume::{Consume, Rhythm};
+use crate::workload::member::{Member, Taken};
 use crate::workload::produce::Produce;
 use crate::workload::scan::Scan;
 use crate::workload::{App, SentDirectory};
@@ -40,20 +42,21 @@ impl<E: Engine> Run<'_, E> {
             let config = node_config(self.plan, node, &voters)?;
             self.add_node(node, config);
         }
-        let admin = Box::new(CreateTopics::new(self.actors, &self.plan.topics));
-        self.add_client(
-            "admin",
-            ClientKind::Admin,
-            admin,
-            Role::Admin,
-            &BTreeMap::new(),
-        );
+        let topics = &self.plan.topics;
+        self.add_client("admin", ClientKind::Admin, &Cfg::new(), Role::Admin, |a| {
+            Box::new(CreateTopics::new(a, topics))
+        });
         self.sent = self.sends();
         let sent = self.sent.clone();
+        let mut sinks: BTreeMap<String, Taken> = BTreeMap::new();
         for client in &self.plan.clients {
             let (kind, role) = client_kind(client)?;
-            let app = app(self.actors, client, &sent);
-            self.add_client(&client.name, kind, app, role, &client.config);
+            let cfg = header::told(client);
+            let group = client.config.get("group.id").cloned().unwrap_or_default();
+            let taken = Taken::clone(sinks.entry(group).or_default());
+            self.add_client(&client.name, kind, &cfg, role, |a| {
+                app(a, client, &sent, taken)
+            });
         }
         Ok(())
     }
@@ -73,18 +76,36 @@ impl<E: Engine> Run<'_, E> {
                     ("auto.offset.reset".to_owned(), "earliest".to_owned()),
                 ]);
                 let kind = ClientKind::Consumer(ConsumerConfig::from_properties(&properties)?);
-                let app = Box::new(Scan::new(
-                    self.actors,
-                    &topic.name,
-                    committed,
-                    self.sent.clone(),
-                ));
+                let sent = self.sent.clone();
+                let app =
+                    |a| -> Box<dyn App> { Box::new(Scan::new(a, &topic.name, committed, sent)) };
                 let name = format!("final/{}/{level}", topic.name);
                 let role = Role::Final;
-                scans.push(self.add_client(&name, kind, app, role, &properties));
+                scans.push(self.add_client(&name, kind, &properties, role, app));
             }
         }
         Ok(scans)
+    }
+
+    /// Adds somebody who asks what each group has committed.
+    pub(super) fn add_audits(&mut self) -> Result<Vec<ProcessId>, PropertyError> {
+        let clients = self.plan.clients.iter();
+        let members = clients.filter(|client| matches!(client.script, Script::Member(_)));
+        let groups: BTreeSet<&String> = members
+            .filter_map(|client| client.config.get("group.id"))
+            .collect();
+        let mut audits = Vec::new();
+        for group in groups {
+            let properties = BTreeMap::from([
+                ("group.id".to_owned(), group.clone()),
+                ("enable.auto.commit".to_owned(), "false".to_owned()),
+            ]);
+            let kind = ClientKind::Consumer(ConsumerConfig::from_properties(&properties)?);
+            let name = format!("final/{group}/committed");
+            let app = |a| -> Box<dyn App> { Box::new(Audit::new(a, group)) };
+            audits.push(self.add_client(&name, kind, &properties, Role::Final, app));
+        }
+        Ok(audits)
     }
 
     /// What the plan's producers send; the admin client is actor 0.
@@ -92,7 +113,7 @@ impl<E: Engine> Run<'_, E> {
         let clients = (1..).zip(&self.plan.clients);
         let sends = clients.filter_map(|(actor, client)| match &client.script {
             Script::Produce { sends, .. } => Some((actor, sends.clone())),
-            Script::Consume { .. } => None,
+            Script::Consume { .. } | Script::Member(_) => None,
         });
         let mut topics = self.plan.topics.iter();
         let append_time = topics.any(|topic| {
@@ -120,12 +141,13 @@ impl<E: Engine> Run<'_, E> {
             None,
         );
         let process = self.cluster.engine.add(shell, &listeners);
-        self.cluster.nodes.push(Member {
+        self.cluster.nodes.push(cluster::Member {
             process,
             name,
             node: Some(id),
             broker,
             controller,
+            actor: None,
         });
     }
 
@@ -133,12 +155,17 @@ impl<E: Engine> Run<'_, E> {
         &mut self,
         name: &str,
         kind: ClientKind,
-        app: Box<dyn App>,
+        properties: &Cfg,
         role: Role,
-        properties: &BTreeMap<String, String>,
+        app: impl FnOnce(u32) -> Box<dyn App>,
     ) -> ProcessId {
-        self.line(header::of_actor(self.actors, role, name, properties));
-        self.actors += 1;
+        let mut cfg = properties.clone();
+        cfg.insert("name".to_owned(), name.to_owned());
+        let now_us = self.cluster.engine.now_us();
+        let engine = &mut self.cluster.engine;
+        let actor =
+            engine.with_recorder(|recorder| recorder.declare_actor(now_us, role, cfg.clone()));
+        let app = app(actor);
         let config = ClientConfig {
             bootstrap: brokers(self.plan).map(broker_endpoint).collect(),
             client_id: StrBytes::from_string(name.to_owned()),
@@ -154,12 +181,13 @@ impl<E: Engine> Run<'_, E> {
         let shell = self.shell_config(name, None, blueprint, disk, Some(app));
         let process = self.cluster.engine.add(shell, &[]);
         let name = name.to_owned();
-        let member = Member {
+        let member = cluster::Member {
             process,
             name,
             node: None,
             broker: false,
             controller: false,
+            actor: Some((role, cfg)),
         };
         self.cluster.clients.push(member);
         process
@@ -274,15 +302,19 @@ fn client_kind(client: &ClientPlan) -> Result<(ClientKind, Role), PropertyError>
             let config = ProducerConfig::from_properties(&client.config)?;
             (ClientKind::Producer(config), Role::Producer)
         }
-        Script::Consume { .. } => {
+        Script::Consume { .. } | Script::Member(_) => {
             let config = ConsumerConfig::from_properties(&client.config)?;
             (ClientKind::Consumer(config), Role::Consumer)
         }
     })
 }
 
-fn app(actor: u32, client: &ClientPlan, sent: &SentDirectory) -> Box<dyn App> {
+fn app(actor: u32, client: &ClientPlan, sent: &SentDirectory, taken: Taken) -> Box<dyn App> {
     match &client.script {
+        Script::Member(plan) => {
+            let group = client.config.get("group.id").map_or("", String::as_str);
+            Box::new(Member::new(actor, group, plan.clone(), sent.clone(), taken))
+        }
         Script::Produce { topic, sends } => {
             Box::new(Produce::new(actor, topic, sends.clone(), sent.clone()))
         }

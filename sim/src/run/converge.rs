@@ -1,6 +1,6 @@
 //! When a cluster that nothing disturbs counts as healed, and how long that may take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use broker_model::config::{BrokerConfig, ConsumerConfig, ProducerConfig};
 use broker_model::types::{NodeId, TopicIdPartition};
@@ -10,6 +10,7 @@ use crate::check::{Class, Violation};
 use crate::engine::Engine;
 use crate::observe::NodeEnd;
 use crate::plan::{ClientPlan, Plan, Script};
+use crate::workload::Standing;
 
 /// Something that should be there and is not.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,7 +87,22 @@ fn client_bound_ms(client: &ClientPlan) -> Option<u64> {
             let config = ConsumerConfig::from_properties(&client.config).ok()?;
             Some(2 * config.request_timeout_ms)
         }
+        Script::Member(_) => {
+            let config = ConsumerConfig::from_properties(&client.config).ok()?;
+            Some(member_bound_ms(&config))
+        }
     }
+}
+
+/// A group waits for the session of a dead member, then for the slowest live one, and begins anew when
+/// its coordinator moves; its members commit, and look for their coordinator, in their own time.
+fn member_bound_ms(config: &ConsumerConfig) -> u64 {
+    config.session_timeout_ms
+        + 2 * config.max_poll_interval_ms
+        + 2 * config.request_timeout_ms
+        + config.default_api_timeout_ms
+        + 2 * config.auto_commit_interval_ms
+        + config.metadata_max_age_ms.min(30_000)
 }
 
 fn node_bound_ms(config: &BrokerConfig) -> u64 {
@@ -107,6 +123,104 @@ pub(super) fn missing<E: Engine>(run: &mut Run<'_, E>) -> Option<Missing> {
         .or_else(|| brokers(run, &ends))
         .or_else(|| replicas(run, &ends))
         .or_else(|| clients(run, &ends))
+        .or_else(|| groups(run, &ends))
+}
+
+/// Whether in each group every partition that members subscribe to has one owner, who has read and
+/// committed all of it.
+fn groups<E: Engine>(run: &mut Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> Option<Missing> {
+    let log_ends = log_ends(ends);
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    for member in run.cluster.clients.clone() {
+        run.cluster.engine.with_shell(member.process, |shell| {
+            let Some(standing) = shell.app().and_then(|app| app.standing()) else {
+                return;
+            };
+            let group = groups.entry(standing.group.to_owned()).or_default();
+            if standing.lives {
+                group.take(&member.name, &standing);
+            }
+        });
+    }
+    for (name, group) in &groups {
+        for (topic, facts) in &run.cluster.topics {
+            if !group.wants(topic) {
+                continue;
+            }
+            for index in 0..facts.partitions {
+                let id = TopicIdPartition {
+                    topic: facts.id,
+                    partition: index,
+                };
+                let end = log_ends.get(&id).copied().unwrap_or(0);
+                let missing = group.lacks(&id, end);
+                if let Some((check, what)) = missing {
+                    let what = format!("in group {name}, {topic}-{index} {what}");
+                    return Some(Missing::new(check, what));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// The live members of a group, as they stand.
+#[derive(Default)]
+struct Group {
+    topics: BTreeSet<String>,
+    /// Whether a member names its topics by an expression. The scenarios' match them all.
+    by_pattern: bool,
+    /// By partition: owner, position, committed offset.
+    owners: BTreeMap<TopicIdPartition, Vec<(String, i64, i64)>>,
+    busy: bool,
+}
+
+impl Group {
+    fn take(&mut self, name: &str, standing: &Standing<'_>) {
+        self.topics.extend(standing.topics.iter().cloned());
+        self.by_pattern |= standing.pattern.is_some();
+        self.busy |= standing.busy;
+        for (id, (position, committed)) in &standing.owned {
+            let owners = self.owners.entry(*id).or_default();
+            owners.push((name.to_owned(), *position, *committed));
+        }
+    }
+
+    fn wants(&self, topic: &str) -> bool {
+        self.by_pattern || self.topics.contains(topic)
+    }
+
+    /// What is missing of a partition.
+    fn lacks(&self, id: &TopicIdPartition, end: i64) -> Option<(&'static str, String)> {
+        const SETTLED: &str = "group-settles/LIV-6";
+        match self.owners.get(id).map(Vec::as_slice) {
+            None | Some([]) => Some((SETTLED, "has no owner".to_owned())),
+            Some([(name, position, committed)]) => {
+                let behind = if *position < end {
+                    format!("is read up to {position} of {end} by {name}")
+                } else if *committed < end && end > 0 {
+                    format!("is committed up to {committed} of {end} by {name}")
+                } else if self.busy {
+                    format!("is still worked at by {name}")
+                } else {
+                    return None;
+                };
+                Some(("catch-up/LIV-4", behind))
+            }
+            Some(owners) => {
+                let names: Vec<&str> = owners.iter().map(|(name, ..)| name.as_str()).collect();
+                Some((SETTLED, format!("has the owners {}", names.join(" and "))))
+            }
+        }
+    }
+}
+
+/// The high watermarks that leaders know.
+fn log_ends(ends: &BTreeMap<NodeId, NodeEnd>) -> BTreeMap<TopicIdPartition, i64> {
+    let replicas = ends.values().flat_map(|end| &end.replicas);
+    let led = replicas.filter(|(_, replica)| replica.leader);
+    led.map(|(partition, replica)| (*partition, replica.high_watermark.0))
+        .collect()
 }
 
 /// Whether each broker is unfenced and knows all that is committed: one that lags may still
@@ -219,12 +333,7 @@ fn leader(
 }
 
 fn clients<E: Engine>(run: &mut Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> Option<Missing> {
-    let mut log_ends: BTreeMap<TopicIdPartition, i64> = BTreeMap::new();
-    for (partition, replica) in ends.values().flat_map(|end| &end.replicas) {
-        if replica.leader {
-            log_ends.insert(*partition, replica.high_watermark.0);
-        }
-    }
+    let log_ends = log_ends(ends);
     for member in run.cluster.clients.clone() {
         let missing = run.cluster.engine.with_shell(member.process, |shell| {
             let app = shell.app().expect("each client has an application");

@@ -1,14 +1,12 @@
 //! The history lines that say what a run is of.
 
-use std::collections::BTreeMap;
-
 use broker_model::types::{TopicIdPartition, Uuid};
 
 use super::cast::has_role;
 use crate::fault::Fault;
-use crate::history::{Actor, Body, Hdr, Nem, Part, Role};
+use crate::history::{Body, Cfg, Hdr, Nem, Part};
 use crate::observe::Phase;
-use crate::plan::{NodePlan, Plan, TopicPlan};
+use crate::plan::{ClientPlan, NodePlan, Plan, Script, TopicPlan};
 use crate::recorder::Recorder;
 
 /// The first line.
@@ -41,16 +39,19 @@ fn pause_ms(fault: &Fault) -> u64 {
     }
 }
 
-/// Declares a client.
-pub(super) fn of_actor(
-    a: u32,
-    role: Role,
-    name: &str,
-    properties: &BTreeMap<String, String>,
-) -> Body {
-    let mut cfg = properties.clone();
-    cfg.insert("name".to_owned(), name.to_owned());
-    Body::Actor(Actor { a, role, cfg })
+/// What the history says of a client: its properties, and what its application believes.
+pub(super) fn told(client: &ClientPlan) -> Cfg {
+    let mut cfg = client.config.clone();
+    if let Script::Member(plan) = &client.script {
+        for (name, value) in [
+            ("app.delivery", plan.delivery.name()),
+            ("app.effects", plan.effects.name()),
+            ("app.sink", plan.sink.name()),
+        ] {
+            cfg.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    cfg
 }
 
 /// Declares a partition, and gives it its number.

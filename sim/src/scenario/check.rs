@@ -3,13 +3,14 @@
 use broker_model::config::{self, BROKER, CONSUMER, PRODUCER, PropertyTable, TOPIC};
 use broker_model::probe::Probe;
 
-use super::file::{Config, Fault, File, Topic};
+use super::file::{Config, Consumer, Fault, File, Topic};
 use super::value::{Count, Name};
 use crate::check::ALL;
 use crate::fault::target::{PartitionName, Target};
 use crate::fault::{api_named, api_names};
 use crate::history::value::HEADER_LEN;
 use crate::nearest::unknown;
+use crate::plan::{CommitStyle, Delivery, Effects, Processing, Sink};
 
 /// Says what is wrong with a file, if something is.
 pub(super) fn check(file: &File) -> Result<(), String> {
@@ -146,10 +147,10 @@ impl Checker<'_> {
         for consumer in &self.file.consumers {
             let place = format!("[[consumer]] {}", consumer.name);
             names.push(&consumer.name);
-            self.topic(&consumer.topic, &place)?;
             config(&CONSUMER, &consumer.config)?;
-            if !consumer.assign {
-                return Err(format!("{place}: assign = true is missing"));
+            match &consumer.topic {
+                Some(topic) => self.assigns(consumer, topic, &place)?,
+                None => self.joins(consumer, &place)?,
             }
         }
         names.sort_unstable();
@@ -157,6 +158,70 @@ impl Checker<'_> {
             Some(pair) => Err(format!("two clients are named {:?}", pair[0])),
             None => Ok(()),
         }
+    }
+
+    /// A consumer that assigns itself a topic.
+    fn assigns(&self, consumer: &Consumer, topic: &str, place: &str) -> Result<(), String> {
+        self.topic(topic, place)?;
+        if !consumer.assign || !consumer.subscribe.is_empty() || consumer.pattern.is_some() {
+            return Err(format!(
+                "{place}: topic goes with assign = true; a member of a group says subscribe or \
+                 pattern instead"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A consumer that is a member of a group.
+    fn joins(&self, consumer: &Consumer, place: &str) -> Result<(), String> {
+        let wants = usize::from(!consumer.subscribe.is_empty())
+            + usize::from(consumer.pattern.is_some())
+            + usize::from(consumer.assign);
+        if wants != 1 || consumer.assign {
+            return Err(format!(
+                "{place}: it needs assign = true with a topic, or subscribe, or pattern"
+            ));
+        }
+        for topic in &consumer.subscribe {
+            self.topic(topic, place)?;
+        }
+        let given = &consumer.config.0;
+        if !given.contains_key("group.id") {
+            return Err(format!(
+                "{place}: a member needs a group.id in [consumer.config]"
+            ));
+        }
+        for (name, instead) in [
+            ("enable.auto.commit", "commit = \"auto\" or another one"),
+            ("group.instance.id", "static = 2, or however many there are"),
+        ] {
+            if given.contains_key(name) {
+                return Err(format!("{name} in {place}: say {instead}"));
+            }
+        }
+        let spelled: [(&str, &Name, &[&str]); 5] = [
+            ("commit", &consumer.commit, CommitStyle::NAMES),
+            ("processing", &consumer.processing, Processing::NAMES),
+            ("delivery", &consumer.delivery, Delivery::NAMES),
+            ("sink", &consumer.sink, Sink::NAMES),
+            ("effects", &consumer.effects, Effects::NAMES),
+        ];
+        for (field, name, known) in spelled {
+            for text in name.0.extremes() {
+                if !known.contains(&text.as_str()) {
+                    let what = unknown(field, &text, known.iter().copied());
+                    return Err(format!("{place}: {what}"));
+                }
+            }
+        }
+        let before = consumer.delivery.0.extremes();
+        let commits = consumer.commit.0.extremes();
+        if before.iter().any(|text| text == "at-most-once")
+            && commits.iter().any(|text| text != "sync")
+        {
+            return Err(format!("{place}: at-most-once needs commit = \"sync\""));
+        }
+        Ok(())
     }
 
     fn topic(&self, name: &str, place: &str) -> Result<&Topic, String> {
@@ -174,9 +239,11 @@ impl Checker<'_> {
         let kind = fault.kind();
         let place = |field: &str| format!("[[fault]] {kind} {field}");
         match fault {
-            Fault::Kill(stop) | Fault::PowerLoss(stop) => {
-                self.targets(&stop.target, &place("target"))
+            Fault::Kill(stop) => {
+                self.targets(&stop.target, &place("target"))?;
+                self.members(&stop.target, &place("target"))
             }
+            Fault::PowerLoss(stop) => self.targets(&stop.target, &place("target")),
             Fault::Pause(pause) => self.targets(&pause.target, &place("target")),
             Fault::Partition(partition) => self.groups(&partition.between, &place("between")),
             Fault::OneWay(one_way) => {
@@ -211,6 +278,11 @@ impl Checker<'_> {
                 Ok(())
             }
             Fault::RollingRestart(_) => Ok(()),
+            Fault::Leave(leave) => {
+                let place = place("target");
+                self.targets(&leave.target, &place)?;
+                self.members(&leave.target, &place)
+            }
         }
     }
 
@@ -252,6 +324,24 @@ impl Checker<'_> {
         }
     }
 
+    /// Of clients, only members of groups come back after their death.
+    fn members(&self, name: &Name, place: &str) -> Result<(), String> {
+        for text in name.0.extremes() {
+            let Some(client) = text.strip_prefix("client ") else {
+                continue;
+            };
+            let base = client.split_once('/').map_or(client, |(base, _)| base);
+            let base = base.trim_end_matches('*');
+            let mut members = self.file.consumers.iter();
+            if !members.any(|each| each.name == base && each.topic.is_none()) {
+                return Err(format!(
+                    "{base} in {place} is no member of a group: only those come back"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn client(&self, name: &str, place: &str) -> Result<(), String> {
         let producers = self.file.producers.iter().map(|each| each.name.as_str());
         let consumers = self.file.consumers.iter().map(|each| each.name.as_str());
@@ -271,6 +361,9 @@ impl Checker<'_> {
     }
 
     fn in_topic(&self, name: &PartitionName, place: &str) -> Result<(), String> {
+        if name.topic == GROUP_METADATA_TOPIC {
+            return Ok(());
+        }
         let topic = self.topic(&name.topic, place)?;
         let partitions = most(&topic.partitions);
         match name.partition {
@@ -283,6 +376,9 @@ impl Checker<'_> {
         }
     }
 }
+
+/// It exists once a group does, whatever a scenario says (`Topic.GROUP_METADATA_TOPIC_NAME`).
+pub(crate) const GROUP_METADATA_TOPIC: &str = "__consumer_offsets";
 
 /// Who may choose the partition of a record.
 pub(super) const PARTITION_CHOICES: [&str; 4] = ["mixed", "explicit", "keyed", "partitioner"];

@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 
 use super::Scenario;
 use super::file::{Config, Consumer, Fault, Node, Producer, Run};
-use super::value::Drawer;
+use super::value::{Drawer, Micros};
 use crate::fault::{self, Side};
-use crate::plan::{ClientPlan, FaultPlan, NodePlan, Plan, RunPlan, Script, SendPlan, TopicPlan};
+use crate::plan::{
+    ClientPlan, CommitStyle, Delivery, Effects, FaultPlan, MemberPlan, NodePlan, Plan, Processing,
+    RunPlan, Script, SendPlan, Sink, TopicPlan,
+};
 use crate::seed::{Purpose, Seed};
 
 impl Plan {
@@ -31,7 +34,10 @@ impl Plan {
             draw.producers(producer, &run, partitions(&producer.topic), &mut clients);
         }
         for consumer in &file.consumers {
-            draw.consumers(consumer, &run, &mut clients);
+            match &consumer.topic {
+                Some(topic) => draw.consumers(consumer, topic, &run, &mut clients),
+                None => draw.members(consumer, &run, &mut clients),
+            }
         }
         Plan {
             scenario: scenario.name.clone(),
@@ -141,7 +147,13 @@ impl Draw {
         }
     }
 
-    fn consumers(&self, consumer: &Consumer, run: &RunPlan, clients: &mut Vec<ClientPlan>) {
+    fn consumers(
+        &self,
+        consumer: &Consumer,
+        topic: &str,
+        run: &RunPlan,
+        clients: &mut Vec<ClientPlan>,
+    ) {
         let part = format!("consumer {}", consumer.name);
         for instance in 0..self.of(&part, 0).count(&consumer.count) {
             let mut drawer = self.of(&format!("{part} rhythm"), instance);
@@ -157,12 +169,82 @@ impl Draw {
                 name: format!("{}/{instance}", consumer.name),
                 config: self.config(&part, instance, &consumer.config),
                 script: Script::Consume {
-                    topic: consumer.topic.clone(),
+                    topic: topic.to_owned(),
                     from_ms,
                     poll_ms,
                     pause_ms,
                     rewinds_ms,
                 },
+            });
+        }
+    }
+
+    /// Members of one entry run the same program: what they are configured to and how they commit is
+    /// drawn once.
+    fn members(&self, consumer: &Consumer, run: &RunPlan, clients: &mut Vec<ClientPlan>) {
+        let part = format!("consumer {}", consumer.name);
+        let mut program = self.of(&format!("{part} program"), 0);
+        let commit = named(CommitStyle::named, &program.name(&consumer.commit));
+        let processing = named(Processing::named, &program.name(&consumer.processing));
+        let delivery = named(Delivery::named, &program.name(&consumer.delivery));
+        let sink = named(Sink::named, &program.name(&consumer.sink));
+        let effects = named(Effects::named, &program.name(&consumer.effects));
+        let instances = consumer
+            .instances
+            .as_ref()
+            .map(|count| program.count(count));
+        let mut config = self.config(&part, 0, &consumer.config);
+        let by_itself = (commit == CommitStyle::Auto).to_string();
+        config.insert("enable.auto.commit".to_owned(), by_itself);
+        for instance in 0..self.of(&part, 0).count(&consumer.count) {
+            let mut drawer = self.of(&format!("{part} rhythm"), instance);
+            let mut config = config.clone();
+            if let Some(instances) = instances.filter(|&instances| instances > 0) {
+                let id = format!("{}-{}", consumer.name, instance % instances);
+                config.insert("group.instance.id".to_owned(), id);
+            }
+            let moments = |drawer: &mut Drawer, count| {
+                let drawn = (0..count).map(|_| drawer.between(0, run.duration_ms));
+                let mut moments: Vec<u64> = drawn.collect();
+                moments.sort_unstable();
+                moments
+            };
+            let from_ms = drawer.time(&consumer.from).ms();
+            let poll_ms = drawer.time(&consumer.poll).ms();
+            let pause_ms = drawer.time(&consumer.pause).ms();
+            let commit_every = drawer.count(&consumer.commit_every).max(1);
+            let process_us = drawer.time(&consumer.process).0;
+            let lasting = |drawer: &mut Drawer, count, time: &super::value::Time| {
+                let moments = moments(drawer, count);
+                let lasting = moments.into_iter();
+                lasting.map(|at| (at, drawer.time(time).ms())).collect()
+            };
+            let stalls = drawer.count(&consumer.stalls);
+            let stalls_ms = lasting(&mut drawer, stalls, &consumer.stall);
+            let pauses = drawer.count(&consumer.pauses);
+            let pauses_ms = lasting(&mut drawer, pauses, &PAUSES);
+            let looks = drawer.count(&consumer.looks);
+            let looks_ms = moments(&mut drawer, looks);
+            clients.push(ClientPlan {
+                name: format!("{}/{instance}", consumer.name),
+                config,
+                script: Script::Member(MemberPlan {
+                    topics: consumer.subscribe.clone(),
+                    pattern: consumer.pattern.clone(),
+                    from_ms,
+                    poll_ms,
+                    pause_ms,
+                    commit,
+                    commit_every,
+                    process_us,
+                    processing,
+                    delivery,
+                    sink,
+                    effects,
+                    stalls_ms,
+                    pauses_ms,
+                    looks_ms,
+                }),
             });
         }
     }
@@ -232,6 +314,14 @@ fn sends(
         .collect()
 }
 
+/// What a checked scenario spells.
+fn named<T>(named: impl Fn(&str) -> Option<T>, text: &str) -> T {
+    named(text).expect("a scenario is checked when it is read")
+}
+
+/// How long a member pauses a partition.
+const PAUSES: super::value::Time = super::value::Time::Range(Micros(100_000), Micros(5_000_000));
+
 /// Distinct keys of a topic.
 const KEYS: u64 = 16;
 
@@ -287,6 +377,10 @@ fn drawn(drawer: &mut Drawer, fault: &Fault) -> fault::Fault {
         Fault::RollingRestart(roll) => fault::Fault::RollingRestart {
             down_ms: drawer.time(&roll.down).ms(),
             gap_ms: drawer.time(&roll.gap).ms(),
+        },
+        Fault::Leave(leave) => fault::Fault::Leave {
+            target: drawer.name(&leave.target),
+            back_ms: drawer.time(&leave.back).ms(),
         },
     }
 }

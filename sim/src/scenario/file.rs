@@ -106,11 +106,21 @@ pub struct Consumer {
     /// How many alike.
     #[serde(default = "one")]
     pub count: Count,
-    /// What it reads.
-    pub topic: String,
-    /// It assigns itself every partition.
+    /// What it reads, if it assigns itself.
+    #[serde(default)]
+    pub topic: Option<String>,
+    /// It assigns itself every partition of the topic.
     #[serde(default)]
     pub assign: bool,
+    /// As a member of `group.id`, it subscribes to these topics.
+    #[serde(default)]
+    pub subscribe: Vec<String>,
+    /// As a member of `group.id`, it subscribes to the topics that match this RE2 expression.
+    #[serde(default)]
+    pub pattern: Option<String>,
+    /// How many `group.instance.id`s there are: the members take them in turn. None: dynamic members.
+    #[serde(default, rename = "static")]
+    pub instances: Option<Count>,
     /// When it begins.
     #[serde(default = "at_once")]
     pub from: Time,
@@ -120,9 +130,42 @@ pub struct Consumer {
     /// The pause between two polls.
     #[serde(default = "pause_times")]
     pub pause: Time,
-    /// How often it seeks back to the beginning.
+    /// How often it seeks back to the beginning, if it assigns itself.
     #[serde(default = "rare_rewinds")]
     pub rewinds: Count,
+    /// `auto`, `sync`, `async` or `none`: how a member commits.
+    #[serde(default = "any_commit")]
+    pub commit: Name,
+    /// After how many records it commits.
+    #[serde(default = "some_records")]
+    pub commit_every: Count,
+    /// How long it works at one record.
+    #[serde(default = "quick_work")]
+    pub process: Time,
+    /// `in-poll` or `behind`: whether polls wait for the work.
+    #[serde(default = "in_poll")]
+    pub processing: Name,
+    /// `at-least-once`, `at-most-once` or `none`: what it believes of deliveries.
+    #[serde(default = "at_least_once")]
+    pub delivery: Name,
+    /// `none`, `plain` or `idempotent`: where its effects go.
+    #[serde(default = "any_sink")]
+    pub sink: Name,
+    /// `any` or `once`: how often it believes that a record has its effect.
+    #[serde(default = "any_effects")]
+    pub effects: Name,
+    /// How often its work takes much longer.
+    #[serde(default = "none_at_all")]
+    pub stalls: Count,
+    /// How much longer.
+    #[serde(default = "long_work")]
+    pub stall: Time,
+    /// How often it pauses one of its partitions.
+    #[serde(default = "rare_rewinds")]
+    pub pauses: Count,
+    /// How often it asks what is committed.
+    #[serde(default = "some_looks")]
+    pub looks: Count,
     /// consumer.properties
     #[serde(default)]
     pub config: Config,
@@ -198,6 +241,8 @@ pub enum Fault {
     LeadershipMove(LeadershipMove),
     /// Brokers restart in order, one after the other.
     RollingRestart(RollingRestart),
+    /// A member of a group closes its consumer and comes back as another one.
+    Leave(Leave),
 }
 
 impl Fault {
@@ -222,6 +267,7 @@ impl Fault {
             Fault::SlowLink(_) => 8,
             Fault::LeadershipMove(_) => 9,
             Fault::RollingRestart(_) => 10,
+            Fault::Leave(_) => 11,
         }
     }
 
@@ -238,6 +284,7 @@ impl Fault {
             Fault::SlowLink(each) => (&each.times, &each.at),
             Fault::LeadershipMove(each) => (&each.times, &each.at),
             Fault::RollingRestart(each) => (&each.times, &each.at),
+            Fault::Leave(each) => (&each.times, &each.at),
         }
     }
 }
@@ -330,6 +377,13 @@ fault_tables! {
         /// How long until the next one.
         gap: Time,
     }
+    /// `leave`
+    Leave {
+        /// Whom.
+        target: Name,
+        /// How long until it comes back.
+        back: Time,
+    }
 }
 
 /// Properties under Kafka's names. Bare dotted keys nest in TOML; they are joined back here.
@@ -403,4 +457,50 @@ fn pause_times() -> Time {
 
 fn rare_rewinds() -> Count {
     Count::Pick(vec![0, 0, 0, 1])
+}
+
+fn none_at_all() -> Count {
+    Count::Fixed(0)
+}
+
+fn some_looks() -> Count {
+    Count::Range(0, 2)
+}
+
+fn some_records() -> Count {
+    Count::Pick(vec![1, 5, 20, 100])
+}
+
+fn quick_work() -> Time {
+    use super::value::Micros;
+    Time::Range(Micros(0), Micros(4_000))
+}
+
+fn long_work() -> Time {
+    ms(1_000, 20_000)
+}
+
+fn picked(names: &[&str]) -> Name {
+    let names = names.iter().map(|&name| name.to_owned());
+    Name(super::value::Open::Pick(names.collect()))
+}
+
+fn any_commit() -> Name {
+    picked(&["auto", "sync", "async"])
+}
+
+fn in_poll() -> Name {
+    picked(&["in-poll"])
+}
+
+fn at_least_once() -> Name {
+    picked(&["at-least-once"])
+}
+
+fn any_sink() -> Name {
+    picked(&["none", "plain", "idempotent"])
+}
+
+fn any_effects() -> Name {
+    picked(&["any"])
 }

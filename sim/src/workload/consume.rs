@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use broker_model::client::command::{
     Command, Event, OpId, PolledPartition, ResetReason, StartFrom,
 };
-use broker_model::types::{Offset, StrBytes, TopicIdPartition, TopicPartition};
+use broker_model::types::{Offset, StrBytes, TopicIdPartition, TopicPartition, Uuid};
 
 use super::{App, Journal, SentDirectory};
 use crate::cluster::TopicFacts;
@@ -195,7 +195,7 @@ impl App for Consume {
                 for part in &parts {
                     self.positions.insert(part.partition, part.to.0);
                 }
-                let polled = polled(&parts, self.facts, &self.sent, recorder);
+                let polled = polled(&parts, |_| self.facts, &self.sent, recorder);
                 self.journal.ok(now_us, recorder, op, polled);
                 self.released = self.released.saturating_sub(1);
                 let pause_ms = match self.released {
@@ -266,12 +266,12 @@ impl App for Consume {
 /// What a poll returned, as the history says it.
 pub(super) fn polled(
     parts: &[PolledPartition],
-    facts: Option<TopicFacts>,
+    facts: impl Fn(Uuid) -> Option<TopicFacts>,
     sent: &SentDirectory,
     recorder: &Recorder,
 ) -> Res {
-    let partitions = facts.map_or(1, |facts| facts.partitions);
     let parts = parts.iter().map(|part| {
+        let partitions = facts(part.partition.topic).map_or(1, |facts| facts.partitions);
         let mut rs = Vec::with_capacity(part.records.len());
         let mut le: Vec<(u32, i32)> = Vec::new();
         let mut bad = Vec::new();

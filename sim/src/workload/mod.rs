@@ -14,7 +14,9 @@ use crate::plan::SendPlan;
 use crate::recorder::Recorder;
 
 pub mod admin;
+pub mod audit;
 pub mod consume;
+pub mod member;
 pub mod produce;
 pub mod scan;
 
@@ -57,6 +59,51 @@ pub trait App {
     fn positions(&self) -> Option<&BTreeMap<TopicIdPartition, i64>> {
         None
     }
+
+    /// How it stands in its group, if it is made to be in one.
+    fn standing(&self) -> Option<Standing<'_>> {
+        None
+    }
+
+    /// The application as one that can die and come back, if it can.
+    fn mortal(&mut self) -> Option<&mut dyn Mortal> {
+        None
+    }
+}
+
+/// How an application stands in its consumer group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standing<'a> {
+    /// The group.
+    pub group: &'a str,
+    /// The topics that it names.
+    pub topics: &'a [String],
+    /// The expression that it gives instead.
+    pub pattern: Option<&'a str>,
+    /// Whether it takes part.
+    pub lives: bool,
+    /// Position and committed offset of each partition that it owns, -1 for none.
+    pub owned: BTreeMap<TopicIdPartition, (i64, i64)>,
+    /// Whether it works at records behind its polls.
+    pub busy: bool,
+}
+
+/// An application that can die and come back as another actor.
+pub trait Mortal {
+    /// Its actor of the history.
+    fn actor(&self) -> u32;
+
+    /// Whether it has given up, or closed.
+    fn is_over(&self) -> bool;
+
+    /// Whether its group gave it something.
+    fn owns(&self) -> bool;
+
+    /// It closes its client as soon as it can.
+    fn leave(&mut self);
+
+    /// It is another actor now and knows nothing.
+    fn rise(&mut self, actor: u32);
 }
 
 /// Writes the calls of one actor into the history.
@@ -71,6 +118,12 @@ impl Journal {
     #[must_use]
     pub fn new(actor: u32) -> Self {
         Journal { actor, calls: 0 }
+    }
+
+    /// Whether the actor has made no call yet.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.calls == 0
     }
 
     /// The actor's number.

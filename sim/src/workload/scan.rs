@@ -175,7 +175,7 @@ impl App for Scan {
                 for part in &parts {
                     self.positions.insert(part.partition, part.to.0);
                 }
-                let polled = polled(&parts, self.facts, &self.sent, recorder);
+                let polled = polled(&parts, |_| self.facts, &self.sent, recorder);
                 self.journal.ok(now_us, recorder, op, polled);
                 self.poll(now_us, recorder, calls);
             }

@@ -183,7 +183,7 @@ impl ClassicGroup {
     fn write_new(&mut self, turn: &mut Turn<'_>, creator: Option<Caller>) {
         self.unwritten = false;
         self.creator = creator;
-        turn.decision.records.push(self.empty_record());
+        self.store_new(turn);
         let group = self.id.clone();
         turn.decision.then = Some(Continuation::ClassicEmptied { group });
     }

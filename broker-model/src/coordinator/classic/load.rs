@@ -53,6 +53,7 @@ impl ClassicGroup {
             state: self.state,
             generation: self.generation,
             members: self.identities(),
+            topics: self.subscribed_topics.clone(),
         };
         self.note(turn, change);
         self.unwritten = false;
@@ -92,8 +93,38 @@ impl ClassicGroup {
         }]
     }
 
+    /// Has the group written down as it is, its members with those parts.
+    pub(super) fn store(&self, turn: &mut Turn<'_>, part: impl Fn(&ClassicGroupMember) -> Bytes) {
+        let record = self.record(part);
+        self.write(turn, record);
+    }
+
+    /// Has a group written down that exists and has seen no generation.
+    pub(super) fn store_new(&self, turn: &mut Turn<'_>) {
+        let record = self.empty_record();
+        self.write(turn, record);
+    }
+
+    fn write(&self, turn: &mut Turn<'_>, record: Record) {
+        if let Record::GroupMetadata {
+            value: Some(value), ..
+        } = &record
+        {
+            let members = value.members.iter().map(|member| {
+                let (id, instance) = (member.member.clone(), member.instance.clone());
+                (id, instance, member.assignment.clone())
+            });
+            let change = ClassicGroupChange::Stored {
+                generation: value.generation,
+                members: members.collect(),
+            };
+            self.note(turn, change);
+        }
+        turn.decision.records.push(record);
+    }
+
     /// The group as it is, its members with those parts.
-    pub(super) fn record(&self, part: impl Fn(&ClassicGroupMember) -> Bytes) -> Record {
+    fn record(&self, part: impl Fn(&ClassicGroupMember) -> Bytes) -> Record {
         let members = self.members.values().map(|member| {
             let protocol = self.protocol.as_ref().expect("members have a protocol");
             let subscription = member.metadata(protocol).cloned();
@@ -122,7 +153,7 @@ impl ClassicGroup {
     }
 
     /// A group that exists and has seen no generation (`newEmptyGroupMetadataRecord`).
-    pub(super) fn empty_record(&self) -> Record {
+    fn empty_record(&self) -> Record {
         Record::GroupMetadata {
             group: self.id.clone(),
             value: Some(GroupMetadataValue {

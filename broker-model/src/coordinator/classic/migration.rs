@@ -86,9 +86,8 @@ impl ClassicGroup {
         group.leader = group.members.keys().next().cloned();
         group.protocol = Some(group.select_protocol()?);
         group.subscribed_topics = group.compute_subscribed_topics();
-        let record = group.record(|member| member.assignment.clone());
-        turn.decision.records.push(record);
         group.tell_downgrade(turn);
+        group.store(turn, |member| member.assignment.clone());
         for id in group.members.keys() {
             group.start_session(turn, id);
         }
@@ -104,6 +103,7 @@ impl ClassicGroup {
             state: self.state,
             generation: self.generation,
             members: self.identities(),
+            topics: self.subscribed_topics.clone(),
         };
         self.note(turn, loaded);
         let parts: BTreeMap<_, _> = self

@@ -249,8 +249,12 @@ impl ClassicGroup {
 
     fn note(&self, turn: &mut Turn<'_>, change: ClassicGroupChange) {
         let group = self.id.clone();
-        let note = Note::ClassicGroup { group, change };
-        turn.effects.note(note);
+        let partition = turn.partition;
+        turn.effects.note(Note::ClassicGroup {
+            partition,
+            group,
+            change,
+        });
     }
 
     fn session_key(&self, member: &StrBytes) -> TimerKey {

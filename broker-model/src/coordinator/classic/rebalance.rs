@@ -100,7 +100,7 @@ impl ClassicGroup {
         }
         self.next_generation(turn);
         if self.state == ClassicGroupState::Empty {
-            turn.decision.records.push(self.record(|_| unreachable!()));
+            self.store(turn, |_| unreachable!());
             let group = self.id.clone();
             turn.decision.then = Some(Continuation::ClassicEmptied { group });
             return;
@@ -136,6 +136,7 @@ impl ClassicGroup {
             protocol: self.protocol.clone(),
             leader: self.leader.clone(),
             members: self.identities(),
+            topics: self.subscribed_topics.clone(),
         };
         self.note(turn, change);
     }

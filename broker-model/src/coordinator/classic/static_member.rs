@@ -51,8 +51,7 @@ impl ClassicGroup {
         old: &StrBytes,
         new: StrBytes,
     ) {
-        let record = self.record(|member| member.assignment.clone());
-        turn.decision.records.push(record);
+        self.store(turn, |member| member.assignment.clone());
         let member = self.members.get_mut(&new).expect("it was replaced");
         member.before = Some(Box::new(before));
         turn.decision.then = Some(Continuation::ClassicStaticReplaced {

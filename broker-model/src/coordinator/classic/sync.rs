@@ -65,8 +65,7 @@ impl ClassicGroup {
         let assignment: Assignment = members
             .map(|member| (member.clone(), given.remove(member).unwrap_or_default()))
             .collect();
-        let record = self.record(|member| assignment[&member.id].clone());
-        turn.decision.records.push(record);
+        self.store(turn, |member| assignment[&member.id].clone());
         self.assignments.push_back((self.generation, assignment));
         turn.decision.then = Some(Continuation::ClassicAssigned {
             group: self.id.clone(),

@@ -346,6 +346,9 @@ impl ConsumerGroup {
         if &after == member {
             return Ok(after);
         }
+        if let Some(owned) = owned {
+            self.note_reported(turn, &after.id, owned);
+        }
         let record = after.assignment_record(&self.id);
         turn.decision.records.push(record);
         // Members of the classic protocol have to join and sync instead.

@@ -67,7 +67,6 @@ impl ConsumerGroup {
                 .map_or(0, |it| it.session_timeout_ms);
             start(turn, session_key(&upgraded.id, &member.id), timeout_ms);
         }
-        upgraded.note(turn, ConsumerGroupChange::Upgraded);
         Ok(upgraded)
     }
 
@@ -148,6 +147,11 @@ impl ConsumerGroup {
             rebalance,
         });
         Ok(())
+    }
+
+    /// Tells that it is no classic group any more.
+    pub(crate) fn tell_upgrade(&self, turn: &mut Turn<'_>) {
+        self.note(turn, ConsumerGroupChange::Upgraded);
     }
 
     /// What becomes of the group, if it becomes a classic one.

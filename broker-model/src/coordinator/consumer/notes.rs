@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions as Owned;
+
 use super::super::record::{CurrentAssignmentValue, Record, TopicPartitions};
 use super::super::turn::Turn;
 use super::group::{ConsumerGroup, each};
@@ -23,6 +25,22 @@ impl ConsumerGroup {
     pub(super) fn note_removed(&self, turn: &mut Turn<'_>, member: &StrBytes, why: MemberRemoved) {
         let member = member.clone();
         self.note(turn, Change::Removed { member, why });
+    }
+
+    /// Tells what a member says that it owns.
+    pub(super) fn note_reported(&self, turn: &mut Turn<'_>, member: &StrBytes, owned: &[Owned]) {
+        let owned = owned.iter().flat_map(|topic| {
+            let partitions = topic.partitions.iter();
+            partitions.map(|&partition| TopicIdPartition {
+                topic: topic.topic_id,
+                partition,
+            })
+        });
+        let reported = Change::Reported {
+            member: member.clone(),
+            owned: owned.collect(),
+        };
+        self.note(turn, reported);
     }
 
     /// Tells that a static member has another id, if it has.
@@ -70,7 +88,12 @@ impl ConsumerGroup {
     /// Tells.
     pub(super) fn note(&self, turn: &mut Turn<'_>, change: Change) {
         let group = self.id.clone();
-        turn.effects.note(Note::ConsumerGroup { group, change });
+        let partition = turn.partition;
+        turn.effects.note(Note::ConsumerGroup {
+            partition,
+            group,
+            change,
+        });
     }
 }
 
@@ -107,14 +130,16 @@ fn of_record(record: &Record) -> Option<Change> {
             value: Some(value),
             ..
         } => assigned(member, value),
-        Record::ConsumerGroupRegex {
-            regex,
-            value: Some(value),
-            ..
-        } => Change::Resolved {
-            regex: regex.clone(),
-            topics: value.topics.clone(),
-        },
+        Record::ConsumerGroupRegex { regex, value, .. } => {
+            let regex = regex.clone();
+            match value {
+                Some(value) => {
+                    let topics = value.topics.clone();
+                    Change::Resolved { regex, topics }
+                }
+                None => Change::Forgotten { regex },
+            }
+        }
         _ => return None,
     })
 }

@@ -27,7 +27,13 @@ impl Shard {
             ConsumerGroup::upgraded(turn, request.group_id.0.clone(), group)
         });
         match upgraded {
-            Ok(mut upgraded) => upgraded.heartbeat(turn, caller, client_host, request),
+            Ok(mut upgraded) => {
+                upgraded.heartbeat(turn, caller, client_host, request);
+                // Unless the heartbeat was refused, and the group stays what it is.
+                if !turn.decision.records.is_empty() {
+                    upgraded.tell_upgrade(turn);
+                }
+            }
             Err(error) => {
                 turn.decision.records.clear();
                 let answer = refusal::of_consumer_heartbeat(error);

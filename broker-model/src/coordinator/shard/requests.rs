@@ -155,6 +155,7 @@ impl Shard {
     ) {
         if let Err(error) = self.validate_commit(turn, caller.version, request) {
             turn.effects.note(Note::Offsets {
+                partition: turn.partition,
                 group: request.group_id.0.clone(),
                 change: OffsetsChange::Refused {
                     member: request.member_id.clone(),
@@ -243,7 +244,7 @@ impl Shard {
                     .with_partitions(partitions),
             );
         }
-        note_deleted(turn.effects, &turn.decision.records);
+        note_deleted(turn);
         let topics = forms::merge_delete(refused, topics);
         let answer = OffsetDeleteResponse::default().with_topics(topics);
         let answer = (caller, ResponseKind::OffsetDelete(answer));
@@ -267,6 +268,7 @@ impl Shard {
             let answer = DeletableGroupResult::default().with_group_id(id.clone());
             match (valid, group) {
                 (Ok(()), Some(group)) => {
+                    group.note_deleted(turn, &id.0);
                     let records = &mut turn.decision.records;
                     records.extend(self.offsets.delete_all(&id.0));
                     records.extend(group.delete_records());
@@ -277,7 +279,7 @@ impl Shard {
             }
         });
         let answer = DeleteGroupsResponse::default().with_results(results.collect());
-        note_deleted(turn.effects, &turn.decision.records);
+        note_deleted(turn);
         let answer = (caller, ResponseKind::DeleteGroups(answer));
         turn.decision.answers.push(answer);
     }
@@ -327,6 +329,7 @@ fn note_commit(turn: &mut Turn<'_>, request: &OffsetCommitRequest, record: &Reco
         unreachable!("a commit writes offsets: {record:?}");
     };
     turn.effects.note(Note::Offsets {
+        partition: turn.partition,
         group: group.clone(),
         change: OffsetsChange::Accepted {
             member: request.member_id.clone(),
@@ -336,6 +339,7 @@ fn note_commit(turn: &mut Turn<'_>, request: &OffsetCommitRequest, record: &Reco
                 partition: *partition,
             },
             offset: value.offset,
+            commit_timestamp: value.commit_timestamp,
         },
     });
 }

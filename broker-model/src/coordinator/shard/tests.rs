@@ -51,6 +51,7 @@ impl Rig {
     /// A decision whose records are not written yet.
     fn decide(&mut self, decide: impl FnOnce(&mut Shard, &mut Turn<'_>)) -> Decision {
         let mut turn = Turn {
+            partition: 0,
             now: self.now(),
             ids: &mut self.ids,
             image: &self.image,

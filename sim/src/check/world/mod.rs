@@ -8,6 +8,7 @@ pub(crate) mod batch;
 pub(crate) mod clients;
 mod coordinators;
 pub(crate) mod gates;
+pub(crate) mod groups;
 pub(crate) mod lineage;
 pub(crate) mod log;
 pub(crate) mod members;
@@ -24,12 +25,13 @@ pub(crate) mod walk;
 use std::collections::BTreeMap;
 
 use broker_model::effect::File;
-use broker_model::note::{BrokerState, Note, PartitionState};
+use broker_model::note::{BrokerState, MetadataReader, Note, PartitionState};
 use broker_model::types::{LeaderEpoch, NodeId, Offset, ProducerEpoch, Sequence, TopicIdPartition};
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::batch::Batch;
 use self::clients::{ClientMoment, Clients, OpKind};
+use self::groups::{GroupMoment, Groups};
 use self::lineage::HistoryCut;
 use self::log::EntryId;
 use self::members::{MemberMoment, Members};
@@ -52,6 +54,7 @@ pub struct World {
     pub(crate) partitions: Vec<Partition>,
     pub(crate) clients: Clients,
     pub(crate) members: Members,
+    pub(crate) groups: Groups,
     /// Whether nodes were watched, not only clients.
     pub(crate) white_box: bool,
     /// The run's choices, where there is a run.
@@ -117,6 +120,7 @@ pub(crate) struct Moment {
     pub(crate) raft: RaftMoment,
     pub(crate) clients: ClientMoment,
     pub(crate) members: MemberMoment,
+    pub(crate) groups: GroupMoment,
 }
 
 impl World {
@@ -194,6 +198,7 @@ impl World {
         let closed = ended.is_some_and(|op| op.what == OpKind::Close);
         let members = &mut self.moment.members;
         self.members.observe(line, &self.clients, closed, members);
+        self.groups.holders.line(line);
         match &line.b {
             Body::Part(part) => {
                 if let Some(id) = part.partition().filter(|_| self.white_box) {
@@ -271,6 +276,7 @@ impl World {
         }
         self.raft.stopped(node, power_lost);
         self.members.coordinators.stopped(self.n, node);
+        self.groups.stopped(node);
         for partition in &mut self.partitions {
             let known = partition.replicas.iter_mut();
             for replica in known.filter(|replica| replica.node == node) {
@@ -320,6 +326,7 @@ impl World {
                 let digest = xxh3_64(name.as_bytes()) ^ u64::from(*removed);
                 moment.told = self.metadata.tell(*offset, 1, digest);
                 self.metadata.topics.insert(*topic, name.clone());
+                self.groups.topics.topic(*offset, *topic, name, *removed);
                 for partition in &mut self.partitions {
                     if partition.id.topic == *topic {
                         partition.name = format!("{name}-{}", partition.id.partition);
@@ -327,7 +334,10 @@ impl World {
                     }
                 }
             }
-            Note::MetadataApplied { offset, hash, .. } => {
+            Note::MetadataApplied { offset, hash, by } => {
+                if *by == MetadataReader::Broker {
+                    self.groups.topics.applied(node, *offset);
+                }
                 let told = self.metadata.hashes.entry(*offset);
                 let (known, _) = *told.or_insert((*hash, node));
                 moment.told = if known == *hash {
@@ -336,15 +346,25 @@ impl World {
                     Told::Otherwise
                 };
             }
-            Note::Coordinator {
-                partition, change, ..
-            } => {
-                let (n, partition) = (self.n, partition.partition);
-                let coordinators = &mut self.members.coordinators;
-                coordinators.changed(n, node, partition, change);
-            }
             Note::BrokerFenced { fenced: false, .. } => {
                 self.processes.all.entry(node).or_default().serving = true;
+            }
+            Note::Coordinator {
+                partition: id,
+                change,
+                ..
+            } => {
+                let coordinators = &mut self.members.coordinators;
+                coordinators.changed(self.n, node, id.partition, change);
+                let partition = self.indexes.get(id).map(|&index| &self.partitions[index]);
+                let now = (self.n, self.t_us);
+                let groups = &mut self.groups;
+                groups.coordinator_note((node, note), now, partition, &mut moment.groups);
+            }
+            Note::ClassicGroup { .. } | Note::ConsumerGroup { .. } | Note::Offsets { .. } => {
+                let now = (self.n, self.t_us);
+                let groups = &mut self.groups;
+                groups.group_note((node, note), now, &mut moment.groups);
             }
             _ => self.replica_note(node, note),
         }
@@ -389,6 +409,9 @@ impl World {
             return;
         }
         let before = partition.state.replace(state.clone());
+        if before.is_none() {
+            self.groups.topics.partition(offset, id);
+        }
         partition.state_offset = offset;
         for &node in &state.isr {
             let joined = before

@@ -12,7 +12,7 @@ use super::Names;
 /// A verb and the rest, if the note is about a group.
 pub(super) fn said(names: &Names, note: &Note) -> Option<(&'static str, String)> {
     match note {
-        Note::ClassicGroup { group, change } => {
+        Note::ClassicGroup { group, change, .. } => {
             let (verb, what) = classic(change);
             Some((verb, format!("group {group} {what}")))
         }
@@ -25,11 +25,11 @@ pub(super) fn said(names: &Names, note: &Note) -> Option<(&'static str, String)>
             let at = partition.partition;
             Some((verb, format!("coordinator {at} epoch {leader_epoch}{what}")))
         }
-        Note::Offsets { group, change } => {
+        Note::Offsets { group, change, .. } => {
             let (verb, what) = offsets(change);
             Some((verb, format!("group {group} {what}")))
         }
-        Note::ConsumerGroup { group, change } => {
+        Note::ConsumerGroup { group, change, .. } => {
             let (verb, what) = consumer(names, change);
             Some((verb, format!("group {group} {what}")))
         }
@@ -46,6 +46,19 @@ fn coordinator(change: &CoordinatorChange) -> (&'static str, String) {
             "load",
             format!(" log end {log_end} high watermark {high_watermark}"),
         ),
+        CoordinatorChange::Serving => ("serve", String::new()),
+        CoordinatorChange::Dropped => ("drop", String::new()),
+        CoordinatorChange::Timer {
+            group,
+            member,
+            timer,
+            runs,
+        } => {
+            let verb = if *runs { "arm" } else { "disarm" };
+            let member = member.as_ref().map(|member| format!(" of {member}"));
+            let member = member.unwrap_or_default();
+            (verb, format!(" group {group} {timer:?}{member}"))
+        }
         CoordinatorChange::Failed => ("fail", String::new()),
         CoordinatorChange::Unloaded => ("unload", String::new()),
         CoordinatorChange::Written { last } => ("write", format!(" to {last}")),
@@ -55,11 +68,18 @@ fn coordinator(change: &CoordinatorChange) -> (&'static str, String) {
 
 fn offsets(change: &OffsetsChange) -> (&'static str, String) {
     match change {
+        OffsetsChange::Loaded { offsets } => {
+            let offsets = offsets.iter();
+            let offsets = offsets.map(|(partition, offset, _)| format!("{partition} {offset}"));
+            let offsets = offsets.collect::<Vec<_>>().join(", ");
+            ("load", format!("offsets [{offsets}]"))
+        }
         OffsetsChange::Accepted {
             member,
             generation,
             partition,
             offset,
+            ..
         } => (
             "accept",
             format!("{partition} offset {offset} of [{member}] in {generation}"),
@@ -75,6 +95,7 @@ fn offsets(change: &OffsetsChange) -> (&'static str, String) {
         OffsetsChange::Expired {
             partition,
             commit_timestamp,
+            ..
         } => ("expire", format!("{partition} of {commit_timestamp}")),
         OffsetsChange::Deleted { partition } => ("delete", partition.to_string()),
     }
@@ -86,6 +107,7 @@ fn classic(change: &ClassicGroupChange) -> (&'static str, String) {
             state,
             generation,
             members,
+            ..
         } => {
             let count = members.len();
             let state = state.name();
@@ -110,6 +132,7 @@ fn classic(change: &ClassicGroupChange) -> (&'static str, String) {
             protocol,
             leader,
             members,
+            ..
         } => {
             let protocol = protocol.as_deref().unwrap_or("-");
             let leader = leader.as_deref().unwrap_or("-");
@@ -118,6 +141,15 @@ fn classic(change: &ClassicGroupChange) -> (&'static str, String) {
             let what = format!("generation {generation} {protocol} leader {leader} [{members}]");
             ("decide", what)
         }
+        ClassicGroupChange::Stored {
+            generation,
+            members,
+        } => {
+            let members: Vec<&str> = members.iter().map(|(member, ..)| &**member).collect();
+            let members = members.join(", ");
+            ("store", format!("generation {generation} [{members}]"))
+        }
+        ClassicGroupChange::Deleted => ("delete", "group".to_owned()),
         ClassicGroupChange::Assigned {
             generation,
             assignment,
@@ -160,6 +192,7 @@ fn consumer(names: &Names, change: &ConsumerGroupChange) -> (&'static str, Strin
         }
         Change::TargetEpoch { epoch } => ("decide", format!("target {epoch}")),
         Change::Subscribed { .. } => ("join", subscribed(change)),
+        Change::Reported { member, owned } => ("hear", format!("{member} [{}]", list(owned))),
         Change::Assigned {
             member,
             epoch,
@@ -176,6 +209,8 @@ fn consumer(names: &Names, change: &ConsumerGroupChange) -> (&'static str, Strin
             ("assign", what)
         }
         Change::Resolved { regex, topics } => ("resolve", format!("{regex} [{}]", all(topics))),
+        Change::Forgotten { regex } => ("forget", regex.to_string()),
+        Change::Deleted => ("delete", "group".to_owned()),
         Change::Replaced {
             instance,
             previous,

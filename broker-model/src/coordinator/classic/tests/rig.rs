@@ -365,6 +365,7 @@ impl Rig {
     ) -> Vec<String> {
         let mut effects = Effects::new();
         let mut turn = Turn {
+            partition: 0,
             now: at(self.now_ms),
             ids: &mut self.ids,
             image: &MetadataImage::empty(),

@@ -178,6 +178,7 @@ impl Mixed {
             wall_ms: i64::try_from(self.now_ms).expect("not that late"),
         };
         let mut turn = Turn {
+            partition: 0,
             now,
             ids: &mut self.ids,
             image: &self.image,

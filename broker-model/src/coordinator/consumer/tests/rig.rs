@@ -226,6 +226,7 @@ impl Rig {
         decide: impl FnOnce(&mut ConsumerGroup, &mut Turn<'_>),
     ) -> Decision {
         let mut turn = Turn {
+            partition: 0,
             now: Now {
                 mono_ms: self.now_ms,
                 wall_ms: i64::try_from(self.now_ms).expect("not that late"),

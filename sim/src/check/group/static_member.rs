@@ -1,0 +1,252 @@
+//! A `group.instance.id` has one member. A newer one takes its place, and the id that it had counts for
+//! nothing from then on. KIP-345; `ClassicGroup.replaceStaticMember`, `ConsumerGroup.staticMember`.
+//!
+//! If the replacement could not be written, the old id takes its place back.
+
+use std::collections::BTreeMap;
+
+use broker_model::note::{ClassicGroupChange, Note, OffsetsChange};
+use broker_model::types::StrBytes;
+
+use super::{Seen, decided, seen};
+use crate::check::world::groups::consumer::ConsumerFold;
+use crate::check::world::groups::fold::Step;
+use crate::check::{Check, Kind, Sink, Violation, World};
+use crate::observe::Observed;
+
+/// See the module.
+#[derive(Default)]
+pub(in crate::check) struct StaticMember;
+
+impl Check for StaticMember {
+    fn name(&self) -> &'static str {
+        "static-member/GC-11"
+    }
+
+    fn wants(&self) -> &'static [Kind] {
+        &[Kind::Coordinator, Kind::ClassicGroup, Kind::Offsets]
+    }
+
+    fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
+        if let Some((seen, _)) = decided(event, world) {
+            let mut judged: Option<&StrBytes> = None;
+            for step in &seen.moment.steps {
+                if !matches!(step, Step::Members { .. } | Step::Assigned(_))
+                    || judged == Some(step.group())
+                {
+                    continue;
+                }
+                judged = Some(step.group());
+                if let Some(group) = seen.coordinator.view.consumer(step.group()) {
+                    consumer(&seen, step.group(), group, sink);
+                }
+            }
+        } else if let Some(seen) = seen(event, world) {
+            match seen.note {
+                Note::ClassicGroup { group, change, .. } => classic(&seen, group, change, sink),
+                Note::Offsets {
+                    group,
+                    change: OffsetsChange::Accepted { member, .. },
+                    ..
+                } => accepted(&seen, group, member, sink),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn consumer(seen: &Seen<'_>, id: &StrBytes, group: &ConsumerFold, sink: &mut Sink) {
+    let mut holders: BTreeMap<&StrBytes, &StrBytes> = BTreeMap::new();
+    for (member, known) in &group.members {
+        let Some(instance) = &known.instance else {
+            continue;
+        };
+        if let Some(other) = holders.insert(instance, member) {
+            return two(seen, id, instance, (other, member), sink);
+        }
+        if group.fenced.contains_key(member) {
+            return fenced(seen, id, member, "is a member again", sink);
+        }
+    }
+    let replaced = group.fenced.values().any(|it| holders.contains_key(it));
+    if replaced {
+        sink.exercised();
+    }
+}
+
+fn classic(seen: &Seen<'_>, id: &StrBytes, change: &ClassicGroupChange, sink: &mut Sink) {
+    let holder = seen.moment.was.as_ref().and_then(|was| was.holder.as_ref());
+    match change {
+        ClassicGroupChange::Joined {
+            member,
+            instance: Some(instance),
+        } => {
+            if let Some(holder) = holder {
+                two(seen, id, instance, (holder, member), sink);
+            }
+        }
+        ClassicGroupChange::Replaced {
+            instance,
+            previous,
+            member,
+        } => {
+            if holder == Some(previous) {
+                sink.exercised();
+                return;
+            }
+            let holder = holder.map_or("nobody", |holder| holder);
+            sink.fail(
+                Violation::new(format!(
+                    "{member} took the place of {previous} in group {id} on n{}, which it did not have",
+                    seen.node
+                ))
+                .fact("instance", seen.t_us, &**instance)
+                .fact("is", seen.t_us, holder),
+            );
+        }
+        _ => {}
+    }
+}
+
+/// Offsets were accepted from that member.
+fn accepted(seen: &Seen<'_>, group: &StrBytes, member: &StrBytes, sink: &mut Sink) {
+    let live = seen.coordinator.live.get(group);
+    let known = seen.coordinator.view.consumer(group);
+    let is_fenced = live.is_some_and(|it| it.fenced.contains_key(member))
+        || known.is_some_and(|it| it.fenced.contains_key(member));
+    if is_fenced {
+        fenced(seen, group, member, "committed offsets", sink);
+    }
+}
+
+fn two(
+    seen: &Seen<'_>,
+    group: &StrBytes,
+    instance: &StrBytes,
+    (one, another): (&StrBytes, &StrBytes),
+    sink: &mut Sink,
+) {
+    sink.fail(
+        Violation::new(format!(
+            "two members of group {group} on n{} are {instance}",
+            seen.node
+        ))
+        .fact("one", seen.t_us, &**one)
+        .fact("another", seen.t_us, &**another),
+    );
+}
+
+fn fenced(seen: &Seen<'_>, group: &StrBytes, member: &StrBytes, what: &str, sink: &mut Sink) {
+    sink.fail(
+        Violation::new(format!(
+            "{member} was replaced in group {group} on n{}, and goes on",
+            seen.node
+        ))
+        .fact("it", seen.t_us, what),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::make;
+    use crate::check::testing::Case;
+    use crate::check::testing::groups::{
+        accepted, classic, has, joins, removed, replaces, subscribes, text, written,
+    };
+
+    fn case() -> Case {
+        Case::of(make::<StaticMember>).coordinates(1)
+    }
+
+    fn replaced(previous: &str, member: &str) -> Note {
+        classic(ClassicGroupChange::Replaced {
+            instance: text("i"),
+            previous: text(previous),
+            member: text(member),
+        })
+    }
+
+    #[test]
+    fn an_instance_joins_a_classic_group_once() {
+        case()
+            .notes(1, [joins("m1", Some("i")), joins("m2", Some("i"))])
+            .end()
+            .fails("two members of group g on n1 are i");
+        case()
+            .notes(1, [joins("m1", Some("i")), replaced("m1", "m2")])
+            .end()
+            .passes();
+        case()
+            .notes(1, [joins("m1", Some("i")), replaced("m3", "m2")])
+            .end()
+            .fails("which it did not have");
+    }
+
+    #[test]
+    fn who_was_replaced_commits_nothing() {
+        case()
+            .notes(1, [joins("m1", Some("i")), replaced("m1", "m2")])
+            .note(1, accepted("m1", 1, 5))
+            .end()
+            .fails("m1 was replaced");
+        case()
+            .notes(1, [joins("m1", Some("i")), replaced("m1", "m2")])
+            .note(1, accepted("m2", 1, 5))
+            .end()
+            .passes();
+        // The replacement could not be written.
+        case()
+            .notes(1, [joins("m1", Some("i")), replaced("m1", "m2")])
+            .notes(1, [replaced("m2", "m1"), accepted("m1", 1, 5)])
+            .end()
+            .passes();
+    }
+
+    #[test]
+    fn an_instance_is_in_a_consumer_group_once() {
+        let joined = |id: &str| [subscribes(id, Some("i")), has(id, 1, &[], &[])];
+        case()
+            .notes(1, joined("m1"))
+            .notes(1, joined("m2"))
+            .note(1, written(1, 0))
+            .end()
+            .fails("two members of group g on n1 are i");
+        case()
+            .notes(1, joined("m1"))
+            .note(1, written(1, 0))
+            .note(1, replaces("m1", "m2"))
+            .notes(1, joined("m2"))
+            .note(1, written(1, 1))
+            .end()
+            .passes();
+    }
+
+    #[test]
+    fn who_was_replaced_comes_back_only_when_its_successor_is_gone() {
+        let joined = |id: &str| [subscribes(id, Some("i")), has(id, 1, &[], &[])];
+        let case = || {
+            case()
+                .notes(1, joined("m1"))
+                .note(1, written(1, 0))
+                .note(1, replaces("m1", "m2"))
+                .notes(1, joined("m2"))
+                .note(1, written(1, 1))
+        };
+        case()
+            .notes(1, [subscribes("m1", Some("j")), has("m1", 1, &[], &[])])
+            .note(1, written(1, 2))
+            .end()
+            .fails("m1 was replaced");
+        case()
+            .notes(1, [removed("m2"), written(1, 2)])
+            .notes(1, joined("m1"))
+            .note(1, written(1, 3))
+            .end()
+            .passes();
+        case()
+            .note(1, accepted("m1", 1, 5))
+            .end()
+            .fails("committed offsets");
+    }
+}

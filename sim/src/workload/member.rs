@@ -1,0 +1,917 @@
+//! A member of a consumer group: it subscribes, polls, works at what it got, commits, and lets its
+//! effects go into a sink that outlives it. It dies, leaves and comes back as another actor.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use broker_model::client::command::{
+    CallbackId, ClientError, Command, CommitName, Event, GroupMember, OffsetAndMetadata, OpId,
+    PolledPartition, RebalanceCallback, StartFrom, Subscription,
+};
+use broker_model::types::{
+    LeaderEpoch, Offset, ResponseError, StrBytes, TopicIdPartition, TopicPartition, Uuid,
+};
+
+use super::consume::{polled, record_reset};
+use super::{App, Journal, Mortal, SentDirectory, Standing};
+use crate::cluster::TopicFacts;
+use crate::history::{Body, Er, Ev, Op, Res};
+use crate::plan::{CommitStyle, Delivery, MemberPlan, Processing, Sink};
+use crate::recorder::Recorder;
+
+/// What an idempotent sink has: the records whose effect it took.
+pub type Taken = Rc<RefCell<BTreeSet<(TopicIdPartition, i64)>>>;
+
+/// A member's application.
+pub struct Member {
+    journal: Journal,
+    group: String,
+    plan: MemberPlan,
+    sent: SentDirectory,
+    taken: Taken,
+    topics: BTreeMap<Uuid, (StrBytes, TopicFacts)>,
+    start_us: Option<u64>,
+    state: State,
+    /// The rebalance listener's call that has not returned.
+    callback: Option<Callback>,
+    /// As whom the listener was called last.
+    member: GroupMember,
+    owned: BTreeMap<TopicIdPartition, Progress>,
+    /// Counts assignments, so that work of an earlier one is known.
+    assignments: u64,
+    /// Batches that a worker behind the polls has, with the moments at which it is through.
+    behind: VecDeque<(u64, Batch)>,
+    /// Records that were processed since the last commit.
+    since_commit: u64,
+    /// Whether it polled since the last commit: one that failed is not repeated before.
+    polled: bool,
+    /// Commits under way, with what they write.
+    committing: BTreeMap<CommitName, Commit>,
+    paused: Option<(TopicPartition, u64)>,
+    stalls: usize,
+    pauses: usize,
+    looks: usize,
+    commits: u64,
+    leaving: bool,
+    draining: bool,
+}
+
+/// Where the application's loop is.
+#[derive(Clone, PartialEq, Debug)]
+enum State {
+    /// It was not told to begin, or is dead.
+    Idle,
+    /// The next turn comes then.
+    Turn { at_us: u64 },
+    /// A poll.
+    Polling(OpId),
+    /// It works until then.
+    Working { until_us: u64, batch: Batch },
+    /// `commitSync`, and then that batch is processed.
+    Committing(OpId, Option<Batch>),
+    /// `committed`.
+    Looking(OpId),
+    /// `close`.
+    Closing(OpId),
+    /// It gave up, or closed.
+    Over,
+}
+
+/// A call of the rebalance listener.
+struct Callback {
+    id: CallbackId,
+    partitions: Vec<TopicPartition>,
+    /// The commit that it waits for.
+    commit: OpId,
+}
+
+/// A commit under way.
+#[derive(Clone)]
+struct Commit {
+    /// In the history.
+    op: OpId,
+    offsets: Vec<(TopicIdPartition, i64)>,
+}
+
+/// How far a member is with a partition that it owns.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    /// Which assignment gave it.
+    assignment: u64,
+    /// Where the next poll goes on, -1 while that is not known.
+    position: i64,
+    /// Everything before is processed, -1 for nothing yet.
+    processed: i64,
+    epoch: LeaderEpoch,
+    /// What is committed as far as this member knows, -1 for nothing yet.
+    committed: i64,
+}
+
+/// Records that were polled together.
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Batch {
+    /// Partition, assignment, next offset, leader epoch of the last record.
+    upto: Vec<(TopicIdPartition, u64, i64, LeaderEpoch)>,
+    records: Vec<(TopicIdPartition, i64)>,
+}
+
+impl Member {
+    /// A member that does what the plan says.
+    #[must_use]
+    pub fn new(
+        actor: u32,
+        group: &str,
+        plan: MemberPlan,
+        sent: SentDirectory,
+        taken: Taken,
+    ) -> Self {
+        Member {
+            journal: Journal::new(actor),
+            group: group.to_owned(),
+            plan,
+            sent,
+            taken,
+            topics: BTreeMap::new(),
+            start_us: None,
+            state: State::Idle,
+            callback: None,
+            member: GroupMember::NONE,
+            owned: BTreeMap::new(),
+            assignments: 0,
+            behind: VecDeque::new(),
+            since_commit: 0,
+            polled: false,
+            committing: BTreeMap::new(),
+            paused: None,
+            stalls: 0,
+            pauses: 0,
+            looks: 0,
+            commits: 0,
+            leaving: false,
+            draining: false,
+        }
+    }
+
+    fn named(&self, partition: TopicIdPartition) -> TopicPartition {
+        TopicPartition {
+            topic: self.topics[&partition.topic].0.clone(),
+            partition: partition.partition,
+        }
+    }
+
+    fn identified(&self, named: &TopicPartition) -> Option<TopicIdPartition> {
+        let mut topics = self.topics.iter();
+        let (&topic, _) = topics.find(|(_, (name, _))| *name == named.topic)?;
+        Some(TopicIdPartition {
+            topic,
+            partition: named.partition,
+        })
+    }
+
+    fn numbers(&self, partitions: &[TopicPartition], recorder: &Recorder) -> Vec<u32> {
+        let known = partitions.iter().filter_map(|named| self.identified(named));
+        known.filter_map(|id| recorder.partition(id)).collect()
+    }
+
+    /// The next thing that the application's loop does.
+    fn turn(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
+        if self.leaving {
+            self.close(now_us, recorder, calls);
+            return;
+        }
+        if self.member == GroupMember::NONE && self.journal.is_fresh() {
+            self.subscribe(now_us, recorder, calls);
+        }
+        self.pause_or_resume(now_us, recorder, calls);
+        if self.wants_look(now_us) {
+            self.look(now_us, recorder, calls);
+        } else if self.wants_commit() {
+            let offsets = self.uncommitted();
+            let op = self.commit(now_us, &offsets, self.is_patient(), recorder, calls);
+            if self.is_patient() {
+                self.state = State::Committing(op, None);
+            } else {
+                self.poll(now_us, recorder, calls);
+            }
+        } else {
+            self.poll(now_us, recorder, calls);
+        }
+    }
+
+    /// Whether it waits for its commits.
+    fn is_patient(&self) -> bool {
+        self.plan.commit == CommitStyle::Sync
+    }
+
+    fn commits_itself(&self) -> bool {
+        matches!(self.plan.commit, CommitStyle::Sync | CommitStyle::Async)
+    }
+
+    fn subscribe(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
+        let text = |text: &String| StrBytes::from_string(text.clone());
+        let to = match &self.plan.pattern {
+            Some(pattern) => Subscription::Pattern(text(pattern)),
+            None => Subscription::Topics(self.plan.topics.iter().map(text).collect()),
+        };
+        let op = Op::Subscribe {
+            g: self.group.clone(),
+            topics: self.plan.topics.clone(),
+            pattern: self.plan.pattern.clone(),
+        };
+        let op = self.journal.invoke(now_us, recorder, op);
+        self.journal.ok(now_us, recorder, op, Res::Unit);
+        calls.push_back(Command::Subscribe { to });
+    }
+
+    fn poll(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
+        let op = self.journal.invoke(now_us, recorder, Op::Poll);
+        self.state = State::Polling(op);
+        calls.push_back(Command::Poll {
+            op,
+            timeout_ms: self.plan.poll_ms,
+        });
+    }
+
+    fn close(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
+        let op = self.journal.invoke(now_us, recorder, Op::Close);
+        self.state = State::Closing(op);
+        calls.push_back(Command::Close { op });
+    }
+
+    /// Whether a moment of that list has come.
+    fn is_due(&self, now_us: u64, at_ms: Option<u64>) -> bool {
+        let start_us = self.start_us.unwrap_or(now_us);
+        !self.draining && at_ms.is_some_and(|at_ms| start_us + at_ms * 1_000 <= now_us)
+    }
+
+    fn wants_look(&self, now_us: u64) -> bool {
+        let next = self.plan.looks_ms.get(self.looks);
+        self.is_due(now_us, next.copied()) && !self.owned.is_empty()
+    }
+
+    fn look(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
+        self.looks += 1;
+        let owned = self.owned.keys().map(|&id| self.named(id));
+        let partitions: Vec<TopicPartition> = owned.collect();
+        let op = Op::FetchOffsets {
+            g: self.group.clone(),
+            ps: self.numbers(&partitions, recorder),
+        };
+        let op = self.journal.invoke(now_us, recorder, op);
+        self.state = State::Looking(op);
+        calls.push_back(Command::Committed { op, partitions });
+    }
+
+    fn pause_or_resume(
+        &mut self,
+        now_us: u64,
+        recorder: &mut Recorder,
+        calls: &mut VecDeque<Command>,
+    ) {
+        let over = |&(_, until_us): &(TopicPartition, u64)| until_us <= now_us || self.draining;
+        if self.paused.as_ref().is_some_and(over) {
+            let partitions: Vec<_> = self.paused.take().into_iter().map(|(p, _)| p).collect();
+            let ps = self.numbers(&partitions, recorder);
+            let op = self.journal.invoke(now_us, recorder, Op::Resume { ps });
+            self.journal.ok(now_us, recorder, op, Res::Unit);
+            calls.push_back(Command::Resume { partitions });
+        }
+        let next = self.plan.pauses_ms.get(self.pauses).copied();
+        if self.paused.is_some() || !self.is_due(now_us, next.map(|(at_ms, _)| at_ms)) {
+            return;
+        }
+        let (Some((_, for_ms)), Some(&first)) = (next, self.owned.keys().next()) else {
+            return;
+        };
+        self.pauses += 1;
+        let partitions = vec![self.named(first)];
+        let ps = self.numbers(&partitions, recorder);
+        let op = self.journal.invoke(now_us, recorder, Op::Pause { ps });
+        self.journal.ok(now_us, recorder, op, Res::Unit);
+        self.paused = Some((partitions[0].clone(), now_us + for_ms * 1_000));
+        calls.push_back(Command::Pause { partitions });
+    }
+
+    /// What was processed and is not committed, nor about to be.
+    fn uncommitted(&self) -> Vec<TopicIdPartition> {
+        let owned = self.owned.iter().filter(|(id, progress)| {
+            let on_its_way = self.committing.values().any(|commit| {
+                let offsets = &commit.offsets;
+                offsets.contains(&(**id, progress.processed))
+            });
+            progress.committed < progress.processed && !on_its_way
+        });
+        owned.map(|(&id, _)| id).collect()
+    }
+
+    fn wants_commit(&self) -> bool {
+        let at_once = self.draining && self.behind.is_empty();
+        self.polled
+            && self.commits_itself()
+            && self.plan.delivery != Delivery::AtMostOnce
+            && (at_once || self.plan.commit_every <= self.since_commit)
+            && !self.uncommitted().is_empty()
+    }
+
+    /// Commits how far these are processed.
+    fn commit(
+        &mut self,
+        now_us: u64,
+        partitions: &[TopicIdPartition],
+        sync: bool,
+        recorder: &mut Recorder,
+        calls: &mut VecDeque<Command>,
+    ) -> OpId {
+        self.since_commit = 0;
+        self.polled = false;
+        let upto = partitions.iter().map(|id| {
+            let progress = self.owned[id];
+            (*id, progress.processed, progress.epoch)
+        });
+        let upto: Vec<_> = upto.collect();
+        self.commit_offsets(now_us, &upto, sync, recorder, calls)
+    }
+
+    fn commit_offsets(
+        &mut self,
+        now_us: u64,
+        upto: &[(TopicIdPartition, i64, LeaderEpoch)],
+        sync: bool,
+        recorder: &mut Recorder,
+        calls: &mut VecDeque<Command>,
+    ) -> OpId {
+        self.commits += 1;
+        let w = (u64::from(self.journal.actor()) << 32) | self.commits;
+        let metadata = StrBytes::from_string(w.to_string());
+        let offsets = upto.iter().map(|&(id, offset, leader_epoch)| {
+            let offset = OffsetAndMetadata {
+                offset: Offset(offset),
+                leader_epoch,
+                metadata: metadata.clone(),
+            };
+            (self.named(id), offset)
+        });
+        let offsets = Some(offsets.collect());
+        let upto: Vec<_> = upto.iter().map(|&(id, offset, _)| (id, offset)).collect();
+        let op = self.record_commit(now_us, w, &upto, false, recorder);
+        let commit = Commit { op, offsets: upto };
+        self.committing.insert(CommitName::Call(op), commit);
+        calls.push_back(Command::Commit { op, offsets, sync });
+        op
+    }
+
+    fn record_commit(
+        &mut self,
+        now_us: u64,
+        w: u64,
+        offsets: &[(TopicIdPartition, i64)],
+        auto: bool,
+        recorder: &mut Recorder,
+    ) -> OpId {
+        let numbered = offsets
+            .iter()
+            .filter_map(|&(id, offset)| Some((recorder.partition(id)?, offset)));
+        let op = Op::CommitOffsets {
+            g: self.group.clone(),
+            generation: self.member.generation,
+            mid: self.member.member_id.to_string(),
+            w,
+            offs: numbered.collect(),
+            auto,
+        };
+        self.journal.invoke(now_us, recorder, op)
+    }
+
+    /// Takes what a poll returned.
+    fn take(
+        &mut self,
+        now_us: u64,
+        parts: &[PolledPartition],
+        recorder: &mut Recorder,
+        calls: &mut VecDeque<Command>,
+    ) {
+        self.polled = true;
+        let mut batch = Batch::default();
+        for part in parts {
+            let Some(progress) = self.owned.get_mut(&part.partition) else {
+                continue;
+            };
+            progress.position = part.to.0;
+            let epoch = part.records.last().map(|record| record.leader_epoch);
+            let epoch = epoch.unwrap_or(progress.epoch);
+            let assignment = progress.assignment;
+            batch
+                .upto
+                .push((part.partition, assignment, part.to.0, epoch));
+            let offsets = part.records.iter().map(|record| record.offset.0);
+            batch
+                .records
+                .extend(offsets.map(|offset| (part.partition, offset)));
+        }
+        let rest_us = now_us + self.plan.pause_ms * 1_000;
+        if batch.records.is_empty() {
+            self.processed(now_us, &batch, recorder);
+            // Whoever has caught up commits, however few records it were.
+            if !self.uncommitted().is_empty() && self.behind.is_empty() {
+                self.since_commit = self.plan.commit_every;
+            }
+            self.state = State::Turn {
+                at_us: rest_us.max(now_us + 1_000),
+            };
+        } else if self.plan.delivery == Delivery::AtMostOnce {
+            let upto = batch.upto.iter();
+            let upto: Vec<_> = upto.map(|&(id, _, to, epoch)| (id, to, epoch)).collect();
+            let op = self.commit_offsets(now_us, &upto, true, recorder, calls);
+            self.state = State::Committing(op, Some(batch));
+        } else {
+            self.work(now_us, batch);
+        }
+    }
+
+    /// Begins to work at a batch.
+    fn work(&mut self, now_us: u64, batch: Batch) {
+        let records = u64::try_from(batch.records.len()).expect("few records");
+        let mut work_us = records * self.plan.process_us;
+        let next = self.plan.stalls_ms.get(self.stalls).copied();
+        if let Some((at_ms, for_ms)) = next
+            && self.is_due(now_us, Some(at_ms))
+        {
+            self.stalls += 1;
+            work_us += for_ms * 1_000;
+        }
+        let rest_us = now_us + self.plan.pause_ms * 1_000;
+        match self.plan.processing {
+            Processing::InPoll => {
+                let until_us = now_us + work_us.max(1);
+                self.state = State::Working { until_us, batch };
+            }
+            Processing::Behind => {
+                let free_us = self.behind.back().map_or(now_us, |(until_us, _)| *until_us);
+                let until_us = free_us.max(now_us) + work_us.max(1);
+                self.behind.push_back((until_us, batch));
+                self.state = State::Turn {
+                    at_us: rest_us.max(now_us + 1_000),
+                };
+            }
+        }
+    }
+
+    /// A batch is processed: its effects are in the sink.
+    fn processed(&mut self, now_us: u64, batch: &Batch, recorder: &mut Recorder) {
+        for &(id, assignment, to, epoch) in &batch.upto {
+            let owned = self.owned.get_mut(&id);
+            if let Some(progress) = owned.filter(|progress| progress.assignment == assignment) {
+                progress.processed = to;
+                progress.epoch = epoch;
+            }
+        }
+        self.since_commit += u64::try_from(batch.records.len()).expect("few records");
+        let mut taken = self.taken.borrow_mut();
+        let effects = batch.records.iter().filter(|record| match self.plan.sink {
+            Sink::None => false,
+            Sink::Plain => true,
+            Sink::Idempotent => taken.insert(**record),
+        });
+        let numbered = effects.filter_map(|&(id, offset)| Some((recorder.partition(id)?, offset)));
+        let rs: Vec<(u32, i64)> = numbered.collect();
+        if !rs.is_empty() {
+            self.tell(now_us, Ev::Effect { rs }, recorder);
+        }
+    }
+
+    fn tell(&self, now_us: u64, ev: Ev, recorder: &mut Recorder) {
+        let a = self.journal.actor();
+        recorder.line(now_us, Body::Ev { a, ev });
+    }
+
+    fn rebalance(
+        &mut self,
+        now_us: u64,
+        id: CallbackId,
+        what: RebalanceCallback,
+        partitions: Vec<TopicPartition>,
+        recorder: &mut Recorder,
+        calls: &mut VecDeque<Command>,
+    ) {
+        let g = self.group.clone();
+        let generation = self.member.generation;
+        let mid = self.member.member_id.to_string();
+        match what {
+            RebalanceCallback::Assigned => {
+                self.assignments += 1;
+                let new = partitions.iter().filter_map(|named| self.identified(named));
+                for id in new.collect::<Vec<_>>() {
+                    let progress = Progress {
+                        assignment: self.assignments,
+                        position: -1,
+                        processed: -1,
+                        epoch: LeaderEpoch::NONE,
+                        committed: -1,
+                    };
+                    self.owned.insert(id, progress);
+                }
+                let ps = self.numbers(&partitions, recorder);
+                let ps = ps.into_iter().map(|p| (p, -1)).collect();
+                let assigned = Ev::Assigned {
+                    g,
+                    generation,
+                    mid,
+                    ps,
+                };
+                self.tell(now_us, assigned, recorder);
+                calls.push_back(Command::CallbackDone { callback: id });
+            }
+            RebalanceCallback::Lost => {
+                self.give_up(&partitions);
+                let ps = self.numbers(&partitions, recorder);
+                let lost = Ev::Lost {
+                    g,
+                    generation,
+                    mid,
+                    ps,
+                };
+                self.tell(now_us, lost, recorder);
+                calls.push_back(Command::CallbackDone { callback: id });
+            }
+            RebalanceCallback::Revoked => {
+                let mut uncommitted = self.uncommitted();
+                if !self.commits_itself() || self.plan.delivery == Delivery::AtMostOnce {
+                    uncommitted.clear();
+                }
+                let waits = !uncommitted.is_empty();
+                let commit = if waits {
+                    self.commit(now_us, &uncommitted, true, recorder, calls)
+                } else {
+                    OpId(0)
+                };
+                self.callback = Some(Callback {
+                    id,
+                    partitions,
+                    commit,
+                });
+                if !waits {
+                    self.revoked(now_us, recorder, calls);
+                }
+            }
+        }
+    }
+
+    /// The revoked listener returns.
+    fn revoked(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
+        let Some(Callback { id, partitions, .. }) = self.callback.take() else {
+            return;
+        };
+        self.give_up(&partitions);
+        let revoked = Ev::Revoked {
+            g: self.group.clone(),
+            generation: self.member.generation,
+            mid: self.member.member_id.to_string(),
+            ps: self.numbers(&partitions, recorder),
+        };
+        self.tell(now_us, revoked, recorder);
+        calls.push_back(Command::CallbackDone { callback: id });
+    }
+
+    fn give_up(&mut self, partitions: &[TopicPartition]) {
+        for named in partitions {
+            if let Some(id) = self.identified(named) {
+                self.owned.remove(&id);
+            }
+            if self.paused.as_ref().is_some_and(|(p, _)| p == named) {
+                self.paused = None;
+            }
+        }
+    }
+
+    /// A commit ended.
+    fn committed(
+        &mut self,
+        now_us: u64,
+        (name, member): (CommitName, &GroupMember),
+        result: Result<(), ClientError>,
+        (attempts, definite): (u32, bool),
+        recorder: &mut Recorder,
+        calls: &mut VecDeque<Command>,
+    ) {
+        let Some(commit) = self.committing.remove(&name) else {
+            return;
+        };
+        let of = Res::As {
+            generation: member.generation,
+            mid: member.member_id.to_string(),
+        };
+        match result {
+            Ok(()) => {
+                self.journal.ok(now_us, recorder, commit.op, of);
+                for (id, offset) in commit.offsets {
+                    if let Some(progress) = self.owned.get_mut(&id) {
+                        progress.committed = progress.committed.max(offset);
+                    }
+                }
+            }
+            Err(error) => {
+                let er = Er::new(error, attempts);
+                if definite {
+                    self.journal.fail(now_us, recorder, commit.op, er);
+                } else {
+                    self.journal.info(now_us, recorder, commit.op, (er, of));
+                }
+            }
+        }
+        let waiting = self.callback.as_ref().map(|callback| callback.commit);
+        if waiting == Some(commit.op) {
+            self.revoked(now_us, recorder, calls);
+        }
+        if let State::Committing(op, batch) = &self.state
+            && *op == commit.op
+        {
+            let batch = batch.clone().filter(|_| result.is_ok());
+            self.state = State::Turn { at_us: now_us };
+            if let Some(batch) = batch {
+                self.work(now_us, batch);
+            }
+        }
+    }
+
+    fn poll_failed(
+        &mut self,
+        now_us: u64,
+        (op, error): (OpId, ClientError),
+        recorder: &mut Recorder,
+        calls: &mut VecDeque<Command>,
+    ) {
+        self.journal.fail(now_us, recorder, op, Er::new(error, 0));
+        self.state = State::Turn {
+            at_us: now_us + RETRY_US,
+        };
+        match error {
+            // Another one has its place: two of the same name would take it from each other for ever.
+            ClientError::Broker(error @ ResponseError::FencedInstanceId) => {
+                let c = error.code();
+                self.tell(now_us, Ev::Fenced { c }, recorder);
+                self.state = State::Over;
+            }
+            ClientError::NoOffset => self.start_over(now_us, recorder, calls),
+            _ => {}
+        }
+    }
+
+    /// With `auto.offset.reset=none` the application says where to begin.
+    fn start_over(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
+        let lost = self
+            .owned
+            .iter()
+            .filter(|(_, progress)| progress.position < 0);
+        let lost: Vec<TopicPartition> = lost.map(|(&id, _)| self.named(id)).collect();
+        let to = self.numbers(&lost, recorder);
+        let to = to.into_iter().map(|p| (p, BEGINNING)).collect();
+        let op = self.journal.invoke(now_us, recorder, Op::Seek { to });
+        self.journal.ok(now_us, recorder, op, Res::Unit);
+        calls.extend(lost.into_iter().map(|partition| Command::Seek {
+            partition,
+            to: StartFrom::Beginning,
+        }));
+    }
+
+    fn looked(
+        &mut self,
+        now_us: u64,
+        op: OpId,
+        result: Result<Vec<(TopicPartition, Option<OffsetAndMetadata>)>, ClientError>,
+        recorder: &mut Recorder,
+    ) {
+        match result {
+            Ok(offsets) => {
+                let found =
+                    committed_offsets(offsets, |named| recorder.partition(self.identified(named)?));
+                self.journal.ok(now_us, recorder, op, found);
+            }
+            Err(error) => self.journal.fail(now_us, recorder, op, Er::new(error, 0)),
+        }
+        self.state = State::Turn { at_us: now_us };
+    }
+}
+
+/// What a group has committed, as the history says it.
+pub(super) fn committed_offsets(
+    offsets: Vec<(TopicPartition, Option<OffsetAndMetadata>)>,
+    number: impl Fn(&TopicPartition) -> Option<u32>,
+) -> Res {
+    let found = offsets.into_iter().filter_map(|(named, offset)| {
+        let p = number(&named)?;
+        let Some(offset) = offset else {
+            return Some((p, -1, 0));
+        };
+        let w = offset.metadata.parse().unwrap_or(0);
+        Some((p, offset.offset.0, w))
+    });
+    Res::Committed(found.collect())
+}
+
+/// Before a call that failed is made again, in microseconds.
+const RETRY_US: u64 = 100_000;
+
+/// `ListOffsets.EARLIEST_TIMESTAMP`, as the history names the beginning of a log.
+const BEGINNING: i64 = -2;
+
+impl App for Member {
+    fn begin(&mut self, now_us: u64, topics: &BTreeMap<String, TopicFacts>) {
+        let named = topics.iter();
+        let named = named.map(|(name, facts)| {
+            let name = StrBytes::from_string(name.clone());
+            (facts.id, (name, *facts))
+        });
+        self.topics = named.collect();
+        let first = self.start_us.is_none();
+        self.start_us.get_or_insert(now_us);
+        let wait_us = if first { self.plan.from_ms * 1_000 } else { 0 };
+        self.state = State::Turn {
+            at_us: now_us + wait_us,
+        };
+    }
+
+    fn wake(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
+        while self
+            .behind
+            .front()
+            .is_some_and(|(until_us, _)| *until_us <= now_us)
+        {
+            let (_, batch) = self.behind.pop_front().expect("just seen");
+            self.processed(now_us, &batch, recorder);
+        }
+        if let State::Working { until_us, batch } = &self.state
+            && *until_us <= now_us
+        {
+            let batch = batch.clone();
+            self.processed(now_us, &batch, recorder);
+            let at_us = now_us + self.plan.pause_ms * 1_000;
+            self.state = State::Turn { at_us };
+        }
+        if let State::Turn { at_us } = self.state
+            && (at_us <= now_us || self.leaving)
+        {
+            self.turn(now_us, recorder, calls);
+        }
+    }
+
+    fn on_event(
+        &mut self,
+        now_us: u64,
+        event: Event,
+        recorder: &mut Recorder,
+        calls: &mut VecDeque<Command>,
+    ) {
+        match event {
+            Event::Polled { op, parts } => {
+                assert_eq!(self.state, State::Polling(op), "each poll ends once");
+                let facts = |id| self.topics.get(&id).map(|(_, facts)| *facts);
+                let result = polled(&parts, facts, &self.sent, recorder);
+                self.journal.ok(now_us, recorder, op, result);
+                self.take(now_us, &parts, recorder, calls);
+            }
+            Event::PollFailed { op, error } => {
+                self.poll_failed(now_us, (op, error), recorder, calls);
+            }
+            Event::Rebalance {
+                callback,
+                what,
+                partitions,
+                member,
+            } => {
+                self.member = member;
+                self.rebalance(now_us, callback, what, partitions, recorder, calls);
+            }
+            Event::Reset {
+                partition,
+                from,
+                to,
+                why,
+            } => {
+                if let Some(progress) = self.owned.get_mut(&partition) {
+                    progress.position = to.0;
+                    if why == broker_model::client::command::ResetReason::Committed {
+                        progress.committed = to.0;
+                        progress.processed = to.0;
+                    }
+                }
+                let reset = (partition, from.0, to.0, why);
+                record_reset(&self.journal, now_us, reset, recorder);
+            }
+            Event::Committing {
+                commit: name @ CommitName::Auto(_),
+                offsets,
+            } => {
+                let offsets = offsets.iter().filter_map(|(named, offset)| {
+                    let id = self.identified(named)?;
+                    Some((id, offset.offset.0))
+                });
+                let offsets: Vec<_> = offsets.collect();
+                let op = self.record_commit(now_us, 0, &offsets, true, recorder);
+                self.committing.insert(name, Commit { op, offsets });
+            }
+            Event::Committed {
+                commit,
+                member,
+                result,
+                attempts,
+                definite,
+            } => {
+                let outcome = (attempts, definite);
+                self.committed(now_us, (commit, &member), result, outcome, recorder, calls);
+            }
+            Event::CommittedOffsets { op, result } => self.looked(now_us, op, result, recorder),
+            Event::Done { op, result } => {
+                match result {
+                    Ok(()) => self.journal.ok(now_us, recorder, op, Res::Unit),
+                    Err(error) => self.journal.fail(now_us, recorder, op, Er::new(error, 0)),
+                }
+                if self.state == State::Closing(op) {
+                    self.state = State::Over;
+                }
+            }
+            // What it committed by a call is in the history since then.
+            Event::Committing { .. } | Event::Sent { .. } | Event::Offsets { .. } => {}
+        }
+    }
+
+    fn next_wake_us(&self) -> Option<u64> {
+        let turn = match &self.state {
+            State::Turn { at_us } => Some(*at_us),
+            State::Working { until_us, .. } => Some(*until_us),
+            _ => None,
+        };
+        let behind = self.behind.front().map(|(until_us, _)| *until_us);
+        [turn, behind].into_iter().flatten().min()
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// A member follows for as long as there is a log; it never holds a run up by itself.
+    fn is_done(&self) -> bool {
+        true
+    }
+
+    fn waits_for(&self) -> String {
+        format!("{:?}", self.state)
+    }
+
+    fn standing(&self) -> Option<Standing<'_>> {
+        let lives = !matches!(self.state, State::Idle | State::Over);
+        let owned = self.owned.iter().map(|(&id, progress)| {
+            let commits = self.plan.commit != CommitStyle::None;
+            let committed = if commits {
+                progress.committed
+            } else {
+                progress.position
+            };
+            (id, (progress.position, committed))
+        });
+        Some(Standing {
+            group: &self.group,
+            topics: &self.plan.topics,
+            pattern: self.plan.pattern.as_deref(),
+            lives,
+            owned: owned.collect(),
+            busy: !self.behind.is_empty(),
+        })
+    }
+
+    fn mortal(&mut self) -> Option<&mut dyn Mortal> {
+        Some(self)
+    }
+}
+
+impl Mortal for Member {
+    fn actor(&self) -> u32 {
+        self.journal.actor()
+    }
+
+    fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    fn owns(&self) -> bool {
+        !self.owned.is_empty()
+    }
+
+    fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    fn rise(&mut self, actor: u32) {
+        self.journal = Journal::new(actor);
+        self.state = State::Idle;
+        self.callback = None;
+        self.member = GroupMember::NONE;
+        self.owned.clear();
+        self.behind.clear();
+        self.since_commit = 0;
+        self.committing.clear();
+        self.paused = None;
+        self.leaving = false;
+        self.commits = 0;
+    }
+}

@@ -7,7 +7,9 @@
 
 use super::{LOG_LOST, UNHEARD, lost_log};
 use crate::check::world::gates::number;
-use crate::check::world::members::{CommitState, Ended, GroupFacts, MemberFacts, Stay};
+use crate::check::world::members::{
+    CommitState, Ended, GroupFacts, MemberFacts, MemberGates, Protocol, Stay,
+};
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::history::{A, P};
 use crate::observe::Observed;
@@ -98,7 +100,7 @@ fn was_in_group(world: &World, member: &MemberFacts, other: &Stay) -> Option<Str
     let heard_us = member.heard_us?;
     let gates = &member.gates;
     let paused_ms = number(&world.clients.cfg, "pause.ms", 0);
-    let in_session = other.from_us < heard_us + gates.session_ms * 1_000;
+    let in_session = other.from_us < heard_us + session_ms(world, gates) * 1_000;
     let in_time =
         other.from_us + paused_ms * 1_000 < member.assigned_us + gates.rebalance_ms * 1_000;
     (in_session && in_time).then(|| {
@@ -106,6 +108,18 @@ fn was_in_group(world: &World, member: &MemberFacts, other: &Stay) -> Option<Str
         format!("its coordinator had heard of it {since_ms} ms before")
     })
 }
+
+/// How long a member is certainly not expired, whoever coordinates.
+fn session_ms(world: &World, gates: &MemberGates) -> u64 {
+    let nodes = world.plan.iter().flat_map(|plan| &plan.nodes);
+    let of_brokers = nodes.map(|node| number(&node.config, SESSION, 45_000));
+    match gates.protocol {
+        Protocol::Classic => gates.session_ms,
+        Protocol::Consumer => of_brokers.min().unwrap_or(gates.session_ms),
+    }
+}
+
+const SESSION: &str = "group.consumer.session.timeout.ms";
 
 fn judge(
     world: &World,

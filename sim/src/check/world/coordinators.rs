@@ -33,6 +33,15 @@ impl Coordinators {
         partition: i32,
         change: &CoordinatorChange,
     ) {
+        if matches!(
+            change,
+            CoordinatorChange::Serving
+                | CoordinatorChange::Written { .. }
+                | CoordinatorChange::Dropped
+                | CoordinatorChange::Timer { .. }
+        ) {
+            return;
+        }
         self.update(n, partition, |active| match change {
             CoordinatorChange::Loaded {
                 log_end,
@@ -49,13 +58,9 @@ impl Coordinators {
                     *wanted = None;
                 }
             }
-            CoordinatorChange::Failed | CoordinatorChange::Unloaded => {
+            _ => {
                 active.remove(&node);
             }
-            CoordinatorChange::Written { .. }
-            | CoordinatorChange::Serving
-            | CoordinatorChange::Dropped
-            | CoordinatorChange::Timer { .. } => {}
         });
     }
 

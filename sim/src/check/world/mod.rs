@@ -53,8 +53,8 @@ pub struct World {
     pub(crate) raft: Raft,
     pub(crate) partitions: Vec<Partition>,
     pub(crate) clients: Clients,
-    pub(crate) groups: Groups,
     pub(crate) members: Members,
+    pub(crate) groups: Groups,
     /// Whether nodes were watched, not only clients.
     pub(crate) white_box: bool,
     /// The run's choices, where there is a run.
@@ -119,8 +119,8 @@ pub(crate) struct Moment {
     pub(crate) cut: Option<Cut>,
     pub(crate) raft: RaftMoment,
     pub(crate) clients: ClientMoment,
-    pub(crate) groups: GroupMoment,
     pub(crate) members: MemberMoment,
+    pub(crate) groups: GroupMoment,
 }
 
 impl World {
@@ -194,11 +194,11 @@ impl World {
 
     fn line(&mut self, line: &Line) {
         self.clients.observe(line, &mut self.moment.clients);
-        self.groups.holders.line(line);
         let ended = self.moment.clients.ended.as_ref();
         let closed = ended.is_some_and(|op| op.what == OpKind::Close);
         let members = &mut self.moment.members;
         self.members.observe(line, &self.clients, closed, members);
+        self.groups.holders.line(line);
         match &line.b {
             Body::Part(part) => {
                 if let Some(id) = part.partition().filter(|_| self.white_box) {
@@ -275,8 +275,8 @@ impl World {
                 self.metadata.brokers.get(&node).map(|broker| broker.epoch);
         }
         self.raft.stopped(node, power_lost);
-        self.groups.stopped(node);
         self.members.coordinators.stopped(self.n, node);
+        self.groups.stopped(node);
         for partition in &mut self.partitions {
             let known = partition.replicas.iter_mut();
             for replica in known.filter(|replica| replica.node == node) {

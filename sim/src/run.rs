@@ -269,7 +269,11 @@ impl<'a, E: Engine> Run<'a, E> {
             self.cluster.begin(process);
         }
         let bound_us = converge::heal_bound_ms(self.plan) * 1_000;
-        let waiting = self.look_until(bound_us, |run| run.unfinished(&scans));
+        // The session of a member that died long ago may end only now, and its group settles once more.
+        let waiting = self.look_until(bound_us, |run| {
+            let unfinished = run.unfinished(&scans);
+            unfinished.or_else(|| converge::unsettled(run))
+        });
         Ok(waiting.map(converge::Waited::into_stuck))
     }
 

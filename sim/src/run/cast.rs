@@ -313,7 +313,10 @@ fn app(actor: u32, client: &ClientPlan, sent: &SentDirectory, taken: Taken) -> B
     match &client.script {
         Script::Member(plan) => {
             let group = client.config.get("group.id").map_or("", String::as_str);
-            Box::new(Member::new(actor, group, plan.clone(), sent.clone(), taken))
+            let protocol = client.config.get("group.protocol");
+            let is_classic = protocol.is_none_or(|name| name.eq_ignore_ascii_case("classic"));
+            let (plan, sent) = (plan.clone(), sent.clone());
+            Box::new(Member::new(actor, (group, is_classic), plan, sent, taken))
         }
         Script::Produce { topic, sends } => {
             Box::new(Produce::new(actor, topic, sends.clone(), sent.clone()))

@@ -126,6 +126,12 @@ pub(super) fn missing<E: Engine>(run: &mut Run<'_, E>) -> Option<Missing> {
         .or_else(|| groups(run, &ends))
 }
 
+/// What groups still have to do, judged by the running cluster alone.
+pub(super) fn unsettled<E: Engine>(run: &mut Run<'_, E>) -> Option<Missing> {
+    let ends = run.cluster.ends();
+    groups(run, &ends)
+}
+
 /// Whether in each group every partition that members subscribe to has one owner, who has read and
 /// committed all of it.
 fn groups<E: Engine>(run: &mut Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> Option<Missing> {
@@ -143,6 +149,10 @@ fn groups<E: Engine>(run: &mut Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> 
         });
     }
     for (name, group) in &groups {
+        if let Some(what) = group.is_rebalancing() {
+            let what = format!("in group {name}, {what}");
+            return Some(Missing::new(SETTLED, what));
+        }
         for (topic, facts) in &run.cluster.topics {
             if !group.wants(topic) {
                 continue;
@@ -165,7 +175,6 @@ fn groups<E: Engine>(run: &mut Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> 
 }
 
 /// The live members of a group, as they stand.
-#[derive(Default)]
 struct Group {
     topics: BTreeSet<String>,
     /// Whether a member names its topics by an expression. The scenarios' match them all.
@@ -173,6 +182,26 @@ struct Group {
     /// By partition: owner, position, committed offset.
     owners: BTreeMap<TopicIdPartition, Vec<(String, i64, i64)>>,
     busy: bool,
+    /// Name and generation of each classic member, as its application knows it.
+    generations: Vec<(String, i32)>,
+    /// Whether all speak the classic protocol, and hear of every generation.
+    is_classic: bool,
+}
+
+/// Every partition has one owner.
+const SETTLED: &str = "group-settles/LIV-6";
+
+impl Default for Group {
+    fn default() -> Self {
+        Group {
+            topics: BTreeSet::new(),
+            by_pattern: false,
+            owners: BTreeMap::new(),
+            busy: false,
+            generations: Vec::new(),
+            is_classic: true,
+        }
+    }
 }
 
 impl Group {
@@ -180,6 +209,12 @@ impl Group {
         self.topics.extend(standing.topics.iter().cloned());
         self.by_pattern |= standing.pattern.is_some();
         self.busy |= standing.busy;
+        self.is_classic &= standing.is_classic;
+        // One of the consumer protocol that is given nothing hears of no epoch.
+        if standing.is_classic {
+            self.generations
+                .push((name.to_owned(), standing.generation));
+        }
         for (id, (position, committed)) in &standing.owned {
             let owners = self.owners.entry(*id).or_default();
             owners.push((name.to_owned(), *position, *committed));
@@ -190,9 +225,20 @@ impl Group {
         self.by_pattern || self.topics.contains(topic)
     }
 
+    /// Who is not in it, or in another generation than the others.
+    fn is_rebalancing(&self) -> Option<String> {
+        let out = self.generations.iter().find(|(_, number)| *number < 0);
+        if let Some((name, _)) = out {
+            return Some(format!("{name} is not a member"));
+        }
+        let newest = self.generations.iter().map(|(_, number)| *number).max();
+        let mut behind = self.generations.iter();
+        let behind = behind.find(|(_, number)| self.is_classic && Some(*number) != newest);
+        behind.map(|(name, number)| format!("{name} is in generation {number} of {newest:?}"))
+    }
+
     /// What is missing of a partition.
     fn lacks(&self, id: &TopicIdPartition, end: i64) -> Option<(&'static str, String)> {
-        const SETTLED: &str = "group-settles/LIV-6";
         match self.owners.get(id).map(Vec::as_slice) {
             None | Some([]) => Some((SETTLED, "has no owner".to_owned())),
             Some([(name, position, committed)]) => {

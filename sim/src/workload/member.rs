@@ -27,6 +27,7 @@ pub type Taken = Rc<RefCell<BTreeSet<(TopicIdPartition, i64)>>>;
 pub struct Member {
     journal: Journal,
     group: String,
+    is_classic: bool,
     plan: MemberPlan,
     sent: SentDirectory,
     taken: Taken,
@@ -121,7 +122,7 @@ impl Member {
     #[must_use]
     pub fn new(
         actor: u32,
-        group: &str,
+        (group, is_classic): (&str, bool),
         plan: MemberPlan,
         sent: SentDirectory,
         taken: Taken,
@@ -129,6 +130,7 @@ impl Member {
         Member {
             journal: Journal::new(actor),
             group: group.to_owned(),
+            is_classic,
             plan,
             sent,
             taken,
@@ -882,6 +884,8 @@ impl App for Member {
             lives,
             owned: owned.collect(),
             busy: !self.behind.is_empty(),
+            generation: self.member.generation,
+            is_classic: self.is_classic,
         })
     }
 

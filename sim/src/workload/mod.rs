@@ -86,6 +86,10 @@ pub struct Standing<'a> {
     pub owned: BTreeMap<TopicIdPartition, (i64, i64)>,
     /// Whether it works at records behind its polls.
     pub busy: bool,
+    /// The generation or member epoch that it heard of last, -1 for none.
+    pub generation: i32,
+    /// Whether it speaks the classic protocol.
+    pub is_classic: bool,
 }
 
 /// An application that can die and come back as another actor.

@@ -165,6 +165,9 @@ impl Classic {
         shared: &mut Shared,
     ) -> Result<bool, ClientError> {
         self.return_from_listener(env, shared);
+        if shared.callbacks.is_outstanding() {
+            return Ok(false);
+        }
         if self.commit_fenced {
             return Err(ClientError::Broker(ResponseError::FencedInstanceId));
         }

@@ -101,6 +101,10 @@ impl Classic {
         }
         self.join = match self.join.take() {
             Some(Join::Revoking(assigned)) => Some(self.announce(env, shared, &assigned)),
+            Some(Join::Announcing) => {
+                self.needs_prepare = true;
+                None
+            }
             other => other,
         };
     }

@@ -7,7 +7,8 @@ use super::{
 use crate::check::world::clients::Clients;
 use crate::history::{A, Actor, Body, Er, Ev, Line, Nem, Op, P, PollPart, Res, Role};
 
-/// A member was not heard of: what it held it holds no more.
+/// Errors of a commit after which a classic member is none any more. One of the consumer protocol minds what its
+/// heartbeats are told: a deposed coordinator that never heard of it may have refused the commit.
 const GONE: [i16; 5] = [
     // ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, FENCED_MEMBER_EPOCH
     22,
@@ -182,10 +183,10 @@ impl Members {
         if let Some(commit) = member.open.remove(&o) {
             let facts = &mut self.groups[group].commits[commit];
             facts.end(line, state, error, result);
-            if state == CommitState::Ok {
+            if state == CommitState::Ok && 0 <= facts.generation {
                 member.heard_us = Some(facts.inv_us);
                 member.knows(&facts.mid, facts.generation);
-            } else if GONE.contains(&facts.error) {
+            } else if member.gates.protocol == Protocol::Classic && GONE.contains(&facts.error) {
                 member.told_gone = Some(ToldGone {
                     asked_n: facts.inv_n,
                     n: line.n,
@@ -470,8 +471,9 @@ impl CommitFacts {
         self.end_n = line.n;
         self.end_us = line.t;
         self.error = error.map_or(0, |error| error.c);
+        // One that was never sent was sent by nobody.
         if let Res::As { generation, mid } = result
-            && *generation >= 0
+            && (*generation >= 0 || state == CommitState::Ok)
         {
             self.generation = *generation;
             self.mid.clone_from(mid);

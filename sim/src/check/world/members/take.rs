@@ -259,6 +259,8 @@ impl Members {
             } => {
                 moment.assigned = true;
                 let before = member.knows(mid, *generation);
+                // Whoever was told that it is gone has joined again, perhaps as the same.
+                member.told_gone = None;
                 moment.generations = Some((before, *generation));
                 member.assigned_in = *generation;
                 member.first_assigned_n.get_or_insert(line.n);

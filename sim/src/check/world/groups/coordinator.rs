@@ -293,8 +293,15 @@ impl Coordinator {
         }
         let mut left = None;
         for step in steps {
-            if let Step::Upgraded { group } = step {
-                left = self.live.remove(group).map(|live| (group.clone(), live));
+            match step {
+                Step::Upgraded { group } => {
+                    left = self.live.remove(group).map(|live| (group.clone(), live));
+                }
+                // An empty classic group makes room for a consumer group.
+                Step::Epoch { group, .. } => {
+                    self.live.remove(group);
+                }
+                _ => {}
             }
         }
         left

@@ -2,7 +2,7 @@
 
 use super::{
     CommitFacts, CommitState, Delivered, Ended, GroupFacts, MemberFacts, MemberGates, MemberMoment,
-    Members, Protocol, ReadFacts, Stay,
+    Members, Protocol, ReadFacts, Stay, ToldGone,
 };
 use crate::check::world::clients::Clients;
 use crate::history::{A, Actor, Body, Er, Ev, Line, Nem, Op, P, PollPart, Res, Role};
@@ -186,7 +186,12 @@ impl Members {
                 member.heard_us = Some(facts.inv_us);
                 member.knows(&facts.mid, facts.generation);
             } else if GONE.contains(&facts.error) {
-                member.told_gone = Some((line.n, facts.mid.clone(), facts.known));
+                member.told_gone = Some(ToldGone {
+                    asked_n: facts.inv_n,
+                    n: line.n,
+                    mid: facts.mid.clone(),
+                    generation: facts.known,
+                });
             }
             moment.member = Some((a, group));
             moment.committed = Some(commit);
@@ -279,8 +284,12 @@ impl Members {
                 self.end(line.n, a, ps, Ended::Revoked, moment);
             }
             Ev::Lost { ps, .. } => {
-                let (mid, generation) = (std::mem::take(&mut member.mid), member.generation);
-                member.told_gone = Some((line.n, mid, generation));
+                member.told_gone = Some(ToldGone {
+                    asked_n: member.last_assigned_n,
+                    n: line.n,
+                    mid: std::mem::take(&mut member.mid),
+                    generation: member.generation,
+                });
                 member.generation = 0;
                 member.assigned_in = 0;
                 member.heard_us = None;
@@ -301,8 +310,12 @@ impl Members {
                 }
             }
             Ev::Fenced { .. } => {
-                let (mid, generation) = (member.mid.clone(), member.generation);
-                member.told_gone = Some((line.n, mid, generation));
+                member.told_gone = Some(ToldGone {
+                    asked_n: member.last_assigned_n,
+                    n: line.n,
+                    mid: member.mid.clone(),
+                    generation: member.generation,
+                });
                 self.over(line, a, Ended::Fenced, moment);
             }
             Ev::Died => self.over(line, a, Ended::Died, moment),

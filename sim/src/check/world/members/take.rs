@@ -7,7 +7,8 @@ use super::{
 use crate::check::world::clients::Clients;
 use crate::history::{A, Actor, Body, Er, Ev, Line, Nem, Op, P, PollPart, Res, Role};
 
-/// A member was not heard of: what it held it holds no more.
+/// Errors of a commit after which a classic member is none any more. One of the consumer protocol minds what its
+/// heartbeats are told: a deposed coordinator that never heard of it may have refused the commit.
 const GONE: [i16; 5] = [
     // ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, FENCED_MEMBER_EPOCH
     22,
@@ -185,7 +186,7 @@ impl Members {
             if state == CommitState::Ok {
                 member.heard_us = Some(facts.inv_us);
                 member.knows(&facts.mid, facts.generation);
-            } else if GONE.contains(&facts.error) {
+            } else if member.gates.protocol == Protocol::Classic && GONE.contains(&facts.error) {
                 member.told_gone = Some((line.n, facts.mid.clone(), facts.known));
             }
             moment.member = Some((a, group));
@@ -252,6 +253,8 @@ impl Members {
                 ..
             } => {
                 moment.assigned = true;
+                // One of the consumer protocol joins again as the same member, perhaps in the same epoch.
+                member.told_gone = member.told_gone.take().filter(|(_, gone, _)| gone != mid);
                 let before = member.knows(mid, *generation);
                 moment.generations = Some((before, *generation));
                 member.assigned_in = *generation;

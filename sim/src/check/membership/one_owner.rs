@@ -4,6 +4,9 @@
 //! Two may believe that they own it while one is a zombie: it does not know that it was expired. It was not, if
 //! a later commit of it was taken, or one that was taken shortly before shows that it was heard of; or if
 //! there was nothing that could keep it from being heard.
+//!
+//! A classic group that becomes a consumer group takes what its members were assigned last for what they own
+//! (`ConsumerGroup.fromClassicGroup`), though a cooperative one may not have heard yet what it has to give up.
 
 use super::{LOG_LOST, UNHEARD, lost_log};
 use crate::check::world::gates::number;
@@ -17,6 +20,10 @@ use crate::observe::Observed;
 /// See the module.
 #[derive(Default)]
 pub(in crate::check) struct OneOwner;
+
+/// An excuse: a group that is upgraded does not know what a classic member has yet to give up.
+const UPGRADED: &str =
+    "the group was upgraded while a classic member owned more than it was assigned";
 
 impl Check for OneOwner {
     fn name(&self) -> &'static str {
@@ -50,7 +57,7 @@ impl Check for OneOwner {
                 && let Some(other) = rival(world, (member, group), (p, index), end_n)
             {
                 let alive = was_in_group(world, member, other);
-                judge(world, (p, stay, other), alive, sink);
+                judge(world, group, (p, stay, other), alive, sink);
             }
         }
         let committed = moment.committed.map(|commit| &group.commits[commit]);
@@ -66,7 +73,7 @@ impl Check for OneOwner {
                 && commit.mid == member.mid
             {
                 let why = format!("it committed as [{}] later", commit.mid);
-                judge(world, (p, stay, other), Some(why), sink);
+                judge(world, group, (p, stay, other), Some(why), sink);
             }
         }
     }
@@ -124,8 +131,23 @@ fn session_ms(world: &World, gates: &MemberGates) -> u64 {
 
 const SESSION: &str = "group.consumer.session.timeout.ms";
 
+/// Whether a classic group may have become a consumer group since that stay began.
+fn was_upgraded(world: &World, group: &GroupFacts, stay: &Stay) -> bool {
+    let is_classic = |a| world.members.member(a).is_some_and(MemberFacts::is_classic);
+    let mut joined = group.members.iter().filter_map(|&a| {
+        let member = world.members.member(a)?;
+        (!member.is_classic()).then_some((member.first_assigned_n, member.ended))
+    });
+    is_classic(stay.a)
+        && joined.any(|(first_n, ended)| {
+            let joins_later = first_n.is_none_or(|n| stay.from_n < n);
+            joins_later && ended.is_none_or(|(n, _)| stay.from_n < n)
+        })
+}
+
 fn judge(
     world: &World,
+    group: &GroupFacts,
     (p, stay, other): (P, &Stay, &Stay),
     was_in_group: Option<String>,
     sink: &mut Sink,
@@ -137,6 +159,10 @@ fn judge(
     };
     if lost_log(world) {
         sink.excused(LOG_LOST);
+        return;
+    }
+    if was_upgraded(world, group, stay) {
+        sink.excused(UPGRADED);
         return;
     }
     let of = |stay: &Stay| {
@@ -213,6 +239,22 @@ mod tests {
             .revokes(10, 3)
             .end()
             .is_silent();
+    }
+
+    #[test]
+    fn an_upgrade_does_not_know_what_is_to_be_given_up() {
+        let group = |second: &str| {
+            Case::of(make::<OneOwner>)
+                .part()
+                .member(10, &[])
+                .member(11, &[("group.protocol", second)])
+                .owns(10, 3)
+                .owns(11, 4)
+                .revokes(10, 3)
+                .end()
+        };
+        group("consumer").is_excused(UPGRADED);
+        group("classic").fails("two owners");
     }
 
     #[test]

@@ -132,20 +132,23 @@ mod tests {
 
     #[test]
     fn a_commit_by_who_knows_that_it_is_gone_is_found() {
-        let gone = || {
-            case("consumer")
-                .begins_commit(10, 3, 1, 5)
-                .refused(10, 1, 25)
-        };
-        gone()
+        let gone = |protocol| case(protocol).begins_commit(10, 3, 1, 5).refused(10, 1, 25);
+        gone("classic")
             .commits(10, 3, 2, 5)
             .end()
             .fails("had been told that [m10] is gone");
-        // It joined anew.
-        gone()
+        case("consumer")
             .loses(10, 3)
-            .owns(10, 5)
-            .commits(10, 5, 2, 5)
+            .commits(10, 3, 2, 5)
+            .end()
+            .fails("had been told that [m10] is gone");
+        // Whoever refused the commit need not be its coordinator any more.
+        gone("consumer").commits(10, 3, 2, 5).end().is_silent();
+        // It joined anew.
+        gone("consumer")
+            .loses(10, 3)
+            .owns(10, 3)
+            .commits(10, 3, 2, 5)
             .end()
             .is_silent();
     }

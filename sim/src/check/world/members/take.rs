@@ -258,9 +258,9 @@ impl Members {
                 ..
             } => {
                 moment.assigned = true;
+                // One of the consumer protocol joins again as the same member, perhaps in the same epoch.
+                member.told_gone = member.told_gone.take().filter(|told| told.mid != *mid);
                 let before = member.knows(mid, *generation);
-                // Whoever was told that it is gone has joined again, perhaps as the same.
-                member.told_gone = None;
                 moment.generations = Some((before, *generation));
                 member.assigned_in = *generation;
                 member.first_assigned_n.get_or_insert(line.n);

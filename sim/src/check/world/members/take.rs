@@ -424,11 +424,10 @@ impl Members {
 }
 
 impl MemberFacts {
-    fn new(group: usize, gates: MemberGates, born_n: u64) -> Self {
+    fn new(group: usize, gates: MemberGates) -> Self {
         MemberFacts {
             group,
             gates,
-            born_n,
             owned: Default::default(),
             paused: Default::default(),
             topics: Default::default(),

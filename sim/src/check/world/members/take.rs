@@ -71,7 +71,7 @@ impl Members {
         self.groups[group].members.push(actor.a);
         let gates = MemberGates::of(&actor.cfg, &clients.cfg);
         self.members
-            .insert(actor.a, MemberFacts::new(group, gates, n));
+            .insert(actor.a, MemberFacts::new(group, gates));
     }
 
     fn group_of(&mut self, id: &str) -> usize {

@@ -2,6 +2,7 @@
 
 mod groups;
 mod members;
+mod misfits;
 mod world;
 
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ mod ours;
 mod programs;
 mod records;
 mod served;
+mod tutorial;
 
 /// Each test's first broker port: below those that the system gives away, and three nodes apart.
 mod port {
@@ -23,4 +24,5 @@ mod port {
     pub(crate) const KAFKAJS: u16 = 24_130;
     pub(crate) const STATIC: u16 = 24_140;
     pub(crate) const MIXED: u16 = 24_150;
+    pub(crate) const TUTORIAL: u16 = 24_170;
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use sim::wall::Stopwatch;
+
 /// A Python program of `tests/clients`.
 pub(crate) fn python(script: &str) -> Command {
     let python = setting("KAFKA_SIM_PYTHON").unwrap_or_else(|| "python3".to_owned());
@@ -52,8 +54,22 @@ pub(crate) fn stdout(output: Output) -> String {
     printed
 }
 
+/// Waits until something is so that other programs bring about.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let watch = Stopwatch::start();
+    while !is_so() {
+        assert!(watch.elapsed() < PATIENCE, "not after {PATIENCE:?}: {what}");
+        pause();
+    }
+}
+
 /// After that long a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+#[expect(clippy::disallowed_methods, reason = "other programs take real time")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(50));
+}
 
 /// Builds the release binary and tells where it is.
 pub(crate) fn binary() -> PathBuf {

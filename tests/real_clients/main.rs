@@ -6,6 +6,7 @@
 //! `clients/package.json` (`KAFKA_SIM_NODE_MODULES` says where), build the release binary and open ports.
 //! `.ci/run` installs all of that.
 
+mod admin;
 mod group;
 mod groups;
 mod member;
@@ -24,5 +25,6 @@ mod port {
     pub(crate) const KAFKAJS: u16 = 24_130;
     pub(crate) const STATIC: u16 = 24_140;
     pub(crate) const MIXED: u16 = 24_150;
+    pub(crate) const ADMIN: u16 = 24_160;
     pub(crate) const TUTORIAL: u16 = 24_170;
 }

@@ -365,7 +365,7 @@ impl<'a, E: Engine> Run<'a, E> {
     }
 
     /// Starts a client and tells its application that the workload begins.
-    fn begin(&mut self, process: ProcessId) {
+    pub(crate) fn begin(&mut self, process: ProcessId) {
         self.cluster.engine.start(process);
         let now_us = self.cluster.engine.now_us();
         let topics = self.cluster.topics.clone();

@@ -193,7 +193,8 @@ pub enum Event {
         /// As whom.
         member: GroupMember,
     },
-    /// A commit begins: what it will try to write.
+    /// A commit begins: what it will try to write. It is told again if a later attempt will try to
+    /// write something else.
     Committing {
         /// Which commit.
         commit: CommitName,

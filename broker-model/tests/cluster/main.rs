@@ -1,5 +1,6 @@
 //! Whole clusters with the real clients, until records go all the way.
 
+mod expiry;
 mod groups;
 mod members;
 mod world;

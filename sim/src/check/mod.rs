@@ -96,7 +96,7 @@ pub const ALL: &[fn() -> Boxed] = &[
     make::<producer::duplicate_answer::DuplicateAnswer>,
     make::<group::transitions::LegalTransitions>,
     make::<group::target::TargetAssignment>,
-    make::<group::one_owner::OneOwner>,
+    make::<group::partition_epoch::PartitionEpoch>,
     make::<group::member_epoch::MemberEpoch>,
     make::<group::stable::StableGroup>,
     make::<group::double_assignment::DoubleAssignment>,

@@ -12,6 +12,7 @@ mod catching;
 mod driver;
 pub mod event;
 mod link;
+pub mod outside;
 mod process;
 pub mod serve;
 pub mod transport;

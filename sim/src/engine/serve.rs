@@ -246,7 +246,8 @@ impl Served {
     }
 }
 
-fn raise(ended: Result<Result<(), Panic>, tokio::task::JoinError>) {
+/// Raises what a driver panicked with.
+pub(super) fn raise(ended: Result<Result<(), Panic>, tokio::task::JoinError>) {
     if let Ok(Err(panic)) = ended {
         resume_unwind(panic);
     }
@@ -307,7 +308,7 @@ async fn listen(port: u16, kind: Listener) -> Result<Vec<(TcpListener, Listener)
 }
 
 /// 64 bits from the operating system: each process's ids derive from its own.
-fn entropy() -> Result<Seed, String> {
+pub(super) fn entropy() -> Result<Seed, String> {
     let drawn = getrandom::u64();
     drawn
         .map(Seed)

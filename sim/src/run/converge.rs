@@ -242,7 +242,8 @@ impl Group {
         match self.owners.get(id).map(Vec::as_slice) {
             None | Some([]) => Some((SETTLED, "has no owner".to_owned())),
             Some([(name, position, committed)]) => {
-                let behind = if *position < end {
+                // An empty partition needs no position: by_duration finds none in it.
+                let behind = if (*position).max(0) < end {
                     format!("is read up to {position} of {end} by {name}")
                 } else if *committed < end && end > 0 {
                     format!("is committed up to {committed} of {end} by {name}")

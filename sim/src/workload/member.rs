@@ -815,6 +815,11 @@ impl App for Member {
                     Some((id, offset.offset.0))
                 });
                 let offsets: Vec<_> = offsets.collect();
+                if let Some(before) = self.committing.remove(&name) {
+                    let error = Er::new(ClientError::TimedOut, 0);
+                    let outcome = (error, Res::Unit);
+                    self.journal.info(now_us, recorder, before.op, outcome);
+                }
                 let op = self.record_commit(now_us, 0, &offsets, true, recorder);
                 self.committing.insert(name, Commit { op, offsets });
             }
@@ -870,7 +875,7 @@ impl App for Member {
         let lives = !matches!(self.state, State::Idle | State::Over);
         let owned = self.owned.iter().map(|(&id, progress)| {
             let commits = self.plan.commit != CommitStyle::None;
-            let committed = if commits {
+            let committed = if commits && progress.committed < progress.processed {
                 progress.committed
             } else {
                 progress.position
@@ -883,7 +888,11 @@ impl App for Member {
             pattern: self.plan.pattern.as_deref(),
             lives,
             owned: owned.collect(),
-            busy: !self.behind.is_empty(),
+            busy: !self.behind.is_empty()
+                || matches!(
+                    self.state,
+                    State::Working { .. } | State::Committing(_, Some(_))
+                ),
             generation: self.member.generation,
             is_classic: self.is_classic,
         })

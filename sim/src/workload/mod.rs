@@ -82,9 +82,10 @@ pub struct Standing<'a> {
     pub pattern: Option<&'a str>,
     /// Whether it takes part.
     pub lives: bool,
-    /// Position and committed offset of each partition that it owns, -1 for none.
+    /// Position of each partition that it owns, -1 for none; and where its commits are, which is the
+    /// position if nothing is left to commit.
     pub owned: BTreeMap<TopicIdPartition, (i64, i64)>,
-    /// Whether it works at records behind its polls.
+    /// Whether it works at records.
     pub busy: bool,
     /// The generation or member epoch that it heard of last, -1 for none.
     pub generation: i32,

@@ -15,7 +15,8 @@ pub(super) mod expiry;
 pub(super) mod member_epoch;
 pub(super) mod migration;
 pub(super) mod one_coordinator;
-pub(super) mod one_owner;
+
+pub(super) mod partition_epoch;
 pub(super) mod stable;
 pub(super) mod state_fold;
 pub(super) mod static_member;

@@ -8,6 +8,7 @@ use broker_model::types::StrBytes;
 
 use super::{Seen, seen};
 use crate::check::world::groups::fold::{Fold, GroupFold};
+use crate::check::world::members::CommitState;
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::observe::{Fact, Observed};
 
@@ -131,21 +132,34 @@ fn say(group: Option<&GroupFold>) -> String {
     }
 }
 
-/// A client was told that offsets are committed.
+/// A client was told that offsets are committed. What a consumer commits by itself before a rebalance is
+/// asked for again with the positions of the moment.
 fn answered(event: &Observed<'_>, world: &World, sink: &mut Sink) {
-    let moment = &world.groups.holders.moment;
-    let (asked_n, asked_us) = moment.asked;
-    for (partition, offset, since) in &moment.confirmed {
-        if since.is_some_and(|since| asked_n < since) {
+    let moment = &world.moment.members;
+    let (Some((_, group)), Some(commit)) = (moment.member, moment.committed) else {
+        return;
+    };
+    let group = &world.members.groups[group];
+    let commit = &group.commits[commit];
+    if commit.state != CommitState::Ok {
+        return;
+    }
+    for &offset in &commit.offs {
+        let holders = &world.groups.holders;
+        let Some((partition, since)) = holders.accepted_since(&group.id, offset) else {
+            continue;
+        };
+        if since.is_some_and(|since| commit.inv_n < since) {
             sink.exercised();
             continue;
         }
+        let (_, offset, _) = offset;
         sink.fail(
             Violation::new(format!(
                 "group {} was told that offset {offset} of {partition} is committed, and it is not",
-                moment.group
+                group.id
             ))
-            .fact("asked", asked_us, "to commit it")
+            .fact("asked", commit.inv_us, "to commit it")
             .fact("told", event.t_us, "that it is")
             .fact(
                 "committed",
@@ -287,27 +301,30 @@ mod tests {
 
     #[test]
     fn a_commit_that_ends_well_is_committed() {
-        let case = || case().part_reads(0).asks_to_commit(10, "", -1, 5);
+        let case = || {
+            let case = case().part_reads(0).member(10, &[]);
+            case.begins_commit(10, 1, 7, 5)
+        };
+        let accepts = |offset| [accepted("", -1, offset), written(1, 0), committed_to(1, 1)];
         case()
-            .notes(1, [accepted("", -1, 5), written(1, 0), committed_to(1, 1)])
-            .commit_ends(10, 5)
+            .notes(1, accepts(5))
+            .committed_as(10, 1, 7)
             .end()
             .passes();
         case()
             .notes(1, [accepted("", -1, 5), written(1, 0)])
-            .commit_ends(10, 5)
+            .committed_as(10, 1, 7)
             .end()
             .fails("and it is not");
         case()
-            .notes(1, [accepted("", -1, 4), written(1, 0), committed_to(1, 1)])
-            .commit_ends(10, 5)
+            .notes(1, accepts(4))
+            .committed_as(10, 1, 7)
             .end()
             .fails("never");
         case()
-            .notes(1, [accepted("", -1, 5), written(1, 0), committed_to(1, 1)])
-            .commit_times_out(10, 5)
-            .asks_to_commit(10, "", -1, 5)
-            .commit_ends(10, 5)
+            .notes(1, accepts(5))
+            .refused(10, 7, 25)
+            .commits(10, 1, 8, 5)
             .end()
             .fails("by an earlier commit alone");
     }

@@ -1,12 +1,13 @@
 //! A generation has one assignment: what its members own in it is disjoint, and of topics that they subscribed to.
 //!
 //! Every call of the assigned listener tells what the member owns in that generation or member epoch. A number that
-//! a failover brings back (nobody had heard of the assignment) is never told to anybody.
+//! a failover brings back (nobody had heard of the assignment) is never told to anybody. A group that was forgotten,
+//! or changed its protocol while it was empty, counts from 1 again: who has given up is no owner any more.
 
 use std::collections::BTreeMap;
 
-use super::{LOG_LOST, lost_log};
-use crate::check::world::members::MemberFacts;
+use super::{LOG_LOST, OFFSETS_EXPIRED, UNHEARD, lost_log, may_have_expired_since};
+use crate::check::world::members::{GroupFacts, MemberFacts};
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::history::{A, P};
 use crate::observe::Observed;
@@ -48,12 +49,28 @@ impl Check for OneAssignment {
                 sink.fail(Violation::new(headline).fact("assigned", event.t_us, what));
             }
             let key = (member.group, generation, p);
-            let &mut (owner, t_us) = self.owners.entry(key).or_insert((a, event.t_us));
+            let told = self.owners.entry(key).or_insert((a, event.t_us));
+            let &mut (owner, t_us) = told;
             if owner == a || are_one(world, owner, member) {
+                continue;
+            }
+            if !still_owns(group, p, owner) {
+                // The group may have been forgotten meanwhile, and count from 1 again.
+                *told = (a, event.t_us);
+                continue;
+            }
+            let newest = group.generation_before(event.n);
+            if generation < newest && world.members.silenced_n.is_some() {
+                sink.excused(UNHEARD);
                 continue;
             }
             if lost_log(world) {
                 sink.excused(LOG_LOST);
+                continue;
+            }
+            // A group that is made anew counts from the beginning.
+            if may_have_expired_since(world, t_us) {
+                sink.excused(OFFSETS_EXPIRED);
                 continue;
             }
             let headline = format!(
@@ -78,6 +95,13 @@ impl Check for OneAssignment {
             sink.exercised();
         }
     }
+}
+
+/// Whether that owner has the partition as far as it knows.
+fn still_owns(group: &GroupFacts, p: P, owner: A) -> bool {
+    let stays = group.parts.get(&p).map_or(&[][..], |part| &part.stays);
+    let last = stays.iter().rev().find(|stay| stay.a == owner);
+    last.is_some_and(|stay| stay.end.is_none())
 }
 
 /// The partition's topic, if the member did not ask for it.
@@ -158,6 +182,19 @@ mod tests {
             .end()
             .passes();
         case(&[]).revokes(10, 3).owns(11, 4).end().is_silent();
+    }
+
+    #[test]
+    fn a_group_that_was_forgotten_counts_from_the_beginning() {
+        let mut header = crate::history::Hdr::default();
+        let minute = ("offsets.retention.minutes".to_owned(), "1".to_owned());
+        header.cfg.extend([minute]);
+        let again = |wait_ms| {
+            let case = case(&[]).line(Body::Hdr(header.clone())).wait_ms(wait_ms);
+            case.owns(11, 3).end()
+        };
+        again(60_000).is_excused(OFFSETS_EXPIRED);
+        again(59_000).fails("two owners in generation 3");
     }
 
     #[test]

@@ -11,7 +11,7 @@
 use super::{LOG_LOST, UNHEARD, lost_log};
 use crate::check::world::gates::number;
 use crate::check::world::members::{
-    CommitState, Ended, GroupFacts, MemberFacts, MemberGates, Protocol, Stay,
+    CommitFacts, CommitState, Ended, GroupFacts, MemberFacts, MemberGates, Protocol, Stay,
 };
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::history::{A, P};
@@ -61,7 +61,10 @@ impl Check for OneOwner {
             }
         }
         let committed = moment.committed.map(|commit| &group.commits[commit]);
-        let Some(commit) = committed.filter(|commit| commit.state == CommitState::Ok) else {
+        // Without a generation it is taken from anybody while nobody is in the group.
+        let as_member =
+            |commit: &&CommitFacts| commit.state == CommitState::Ok && 0 <= commit.generation;
+        let Some(commit) = committed.filter(as_member) else {
             return;
         };
         for (&p, &index) in &member.owned {

@@ -1,6 +1,8 @@
 //! Who is no member any more, or of an older generation, commits nothing. Classic: somebody was assigned partitions
 //! in a later generation before the commit began; commits of the current generation are taken while the next
-//! one is prepared. Both protocols: the member had been told that it is gone.
+//! one is prepared. Both protocols: the member had been told that it is gone. Without a generation a commit is
+//! taken from anybody while nobody is in the group; whether that was so, GC-7 knows. A coordinator that was replaced
+//! and does not know it expires members that its successor keeps: what it said counts for nothing.
 
 use super::{LOG_LOST, lost_log};
 use crate::check::world::members::{CommitFacts, CommitState, GroupFacts, MemberFacts};
@@ -53,12 +55,13 @@ fn why_not(
     group: &GroupFacts,
     commit: &CommitFacts,
 ) -> Option<String> {
-    if let Some((n, mid, generation)) = &member.told_gone
-        && *n < commit.inv_n
-        && *mid == commit.mid
-        && commit.generation <= *generation
+    if let Some(told) = &member.told_gone
+        && told.n < commit.inv_n
+        && told.mid == commit.mid
+        && (0..=told.generation).contains(&commit.generation)
+        && !world.members.is_doubtful(world.white_box, told)
     {
-        return Some(format!("it had been told that [{mid}] is gone"));
+        return Some(format!("it had been told that [{}] is gone", told.mid));
     }
     let classic = |a| world.members.member(a).is_some_and(MemberFacts::is_classic);
     let newest = group.generation_before(commit.inv_n);

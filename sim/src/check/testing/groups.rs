@@ -10,7 +10,7 @@ use broker_model::types::{LeaderEpoch, Offset, StrBytes, TopicIdPartition, Topic
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Case, committed, partition};
-use crate::history::{Body, Er, Ev, Op, Part, Res};
+use crate::history::{Body, Ev, Part};
 
 pub(in crate::check) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
@@ -319,42 +319,5 @@ impl Case {
             ps: ps.to_vec(),
         };
         self.line(Body::Ev { a, ev })
-    }
-
-    /// A commit of `reads-0` at that offset begins; its operation has the offset's number.
-    pub(in crate::check) fn asks_to_commit(
-        self,
-        a: u32,
-        mid: &str,
-        generation: i32,
-        offset: i64,
-    ) -> Self {
-        let op = Op::CommitOffsets {
-            g: "g".to_owned(),
-            generation,
-            mid: mid.to_owned(),
-            w: 1,
-            offs: vec![(0, offset)],
-            auto: false,
-        };
-        let o = offset.unsigned_abs();
-        self.line(Body::I { a, o, op })
-    }
-
-    /// It ends well.
-    pub(in crate::check) fn commit_ends(self, a: u32, offset: i64) -> Self {
-        let o = offset.unsigned_abs();
-        self.line(Body::Ok { a, o, r: Res::Unit })
-    }
-
-    /// Nobody knows how it ends.
-    pub(in crate::check) fn commit_times_out(self, a: u32, offset: i64) -> Self {
-        let (o, e) = (offset.unsigned_abs(), Er { c: 7, att: 1 });
-        self.line(Body::Info {
-            a,
-            o,
-            e,
-            r: Res::Unit,
-        })
     }
 }

@@ -8,7 +8,8 @@ mod take;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use self::facts::{
-    CommitFacts, CommitState, Delivered, Ended, GroupFacts, GroupPart, MemberFacts, ReadFacts, Stay,
+    CommitFacts, CommitState, Delivered, Ended, GroupFacts, GroupPart, MemberFacts, ReadFacts,
+    Stay, ToldGone,
 };
 pub(crate) use self::gates::{Delivery, MemberGates, Protocol};
 use super::clients::Clients;
@@ -73,6 +74,16 @@ impl Members {
     pub(crate) fn is_fresh(&self, white_box: bool, asked_n: u64, told_n: u64) -> bool {
         self.final_n.is_some_and(|final_n| final_n < asked_n)
             || white_box && !self.coordinators.were_behind(asked_n, told_n)
+    }
+
+    /// Whether a coordinator may have said that which was none any more and did not know it yet.
+    pub(crate) fn is_doubtful(&self, white_box: bool, told: &ToldGone) -> bool {
+        if white_box {
+            self.coordinators.were_behind(told.asked_n, told.n)
+        } else {
+            self.silenced_n
+                .is_some_and(|silenced_n| silenced_n < told.n)
+        }
     }
 
     /// Takes a line in; `closed`: it says that a client has closed.

@@ -55,6 +55,9 @@ pub(crate) struct Coordinator {
     pending: VecDeque<BatchId>,
 }
 
+/// An excuse: a broker that was overruled reads what it has, and nothing of what it decides will count.
+const DEPOSED: &str = "somebody coordinates in a later epoch already";
+
 /// A coordinator's timer: group, what for, member.
 pub(crate) type TimerId = (StrBytes, CoordinatorTimer, Option<StrBytes>);
 
@@ -76,8 +79,10 @@ impl OffsetsPartition {
         partition: Option<&Partition>,
         holders: &mut super::holders::Holders,
     ) -> Option<&'static str> {
+        let deposed = self.is_deposed(epoch);
         let excuse = partition.and_then(|it| self.excuse(it, epoch));
-        if log_end < self.committed_to && excuse.is_some() {
+        let excuse = excuse.or(deposed.then_some(DEPOSED));
+        if log_end < self.committed_to && excuse.is_some() && !deposed {
             // What was lost will not be asked for again.
             self.committed_to = high_watermark;
         }
@@ -124,8 +129,10 @@ impl OffsetsPartition {
         told.complete(&expected);
         if told != expected {
             // What follows is judged by what the coordinator goes by.
-            self.committed = told.clone();
             coordinator.pending.clear();
+            if coordinator.excuse != Some(DEPOSED) {
+                self.committed = told.clone();
+            }
         }
         coordinator.view = told;
         let excuse = coordinator.excuse;
@@ -197,6 +204,12 @@ impl OffsetsPartition {
                 .retain(|id, _| up_to <= id.0 || waits.contains(id));
         }
         committed
+    }
+
+    /// Whether somebody coordinates in a later epoch.
+    fn is_deposed(&self, epoch: LeaderEpoch) -> bool {
+        let newest = self.epochs.keys().next_back();
+        newest.is_some_and(|&newest| epoch < newest)
     }
 
     /// Why the log of a leader of that epoch may lack what was committed.
@@ -280,8 +293,15 @@ impl Coordinator {
         }
         let mut left = None;
         for step in steps {
-            if let Step::Upgraded { group } = step {
-                left = self.live.remove(group).map(|live| (group.clone(), live));
+            match step {
+                Step::Upgraded { group } => {
+                    left = self.live.remove(group).map(|live| (group.clone(), live));
+                }
+                // An empty classic group makes room for a consumer group.
+                Step::Epoch { group, .. } => {
+                    self.live.remove(group);
+                }
+                _ => {}
             }
         }
         left

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broker_model::types::{Offset, StrBytes, TopicPartition};
 
-use crate::history::{A, Body, Ev, Line, Op, P};
+use crate::history::{A, Body, Ev, Line, P};
 
 /// What clients say.
 #[derive(Debug, Default)]
@@ -15,8 +15,6 @@ pub(crate) struct Holders {
     /// Who was the last to get it.
     last: BTreeMap<(StrBytes, P), A>,
     names: BTreeMap<P, TopicPartition>,
-    /// Commits without a completion: when they began, and what they are.
-    open: BTreeMap<(A, u64), OpenCommit>,
     /// When each offset was last accepted by a decision that is committed.
     accepted: BTreeMap<(StrBytes, TopicPartition, Offset), u64>,
     pub(crate) moment: HolderMoment,
@@ -31,24 +29,12 @@ pub(crate) struct Holder {
     pub(crate) held: BTreeMap<P, u64>,
 }
 
-#[derive(Debug)]
-struct OpenCommit {
-    n: u64,
-    t_us: u64,
-    group: StrBytes,
-    offsets: Vec<(P, i64)>,
-}
-
 /// What the last line brought.
 #[derive(Debug, Default)]
 pub(crate) struct HolderMoment {
     /// Partitions that an actor got for a group, and whether somebody else had them before.
     pub(crate) gained: Vec<(P, bool)>,
     pub(crate) group: StrBytes,
-    /// Offsets that an actor was told are committed: when it asked, and since which fact they are, if
-    /// they are.
-    pub(crate) confirmed: Vec<(TopicPartition, Offset, Option<u64>)>,
-    pub(crate) asked: (u64, u64),
 }
 
 impl Holders {
@@ -75,45 +61,22 @@ impl Holders {
                 self.names.insert(part.p, partition);
             }
             Body::Ev { a, ev } => self.event(*a, ev, line.n),
-            Body::I {
-                a,
-                o,
-                op: Op::CommitOffsets { g, offs, .. },
-            } => {
-                let open = OpenCommit {
-                    n: line.n,
-                    t_us: line.t,
-                    group: StrBytes::from_string(g.clone()),
-                    offsets: offs.clone(),
-                };
-                self.open.insert((*a, *o), open);
-            }
-            Body::Ok { a, o, .. } => {
-                self.moment.confirmed.clear();
-                if let Some(open) = self.open.remove(&(*a, *o)) {
-                    self.confirm(&open);
-                }
-            }
-            Body::Fail { a, o, .. } | Body::Info { a, o, .. } => {
-                self.open.remove(&(*a, *o));
-            }
             _ => {}
         }
     }
 
-    fn confirm(&mut self, open: &OpenCommit) {
-        self.moment.asked = (open.n, open.t_us);
-        self.moment.group = open.group.clone();
-        for &(p, offset) in &open.offsets {
-            if let Some(partition) = self.names.get(&p) {
-                let offset = Offset(offset);
-                let key = (open.group.clone(), partition.clone(), offset);
-                let since = self.accepted.get(&key).copied();
-                self.moment
-                    .confirmed
-                    .push((partition.clone(), offset, since));
-            }
-        }
+    /// The partition of that number, and when an offset of it between those two was last accepted for the
+    /// group by a decision that is committed.
+    pub(crate) fn accepted_since(
+        &self,
+        group: &str,
+        (p, offset, upto): (P, i64, i64),
+    ) -> Option<(&TopicPartition, Option<u64>)> {
+        let partition = self.names.get(&p)?;
+        let group = StrBytes::from_string(group.to_owned());
+        let key = |offset| (group.clone(), partition.clone(), Offset(offset));
+        let range = self.accepted.range(key(offset)..=key(upto.max(offset)));
+        Some((partition, range.map(|(_, &n)| n).max()))
     }
 
     fn event(&mut self, a: A, ev: &Ev, n: u64) {

@@ -33,12 +33,23 @@ pub(crate) struct MemberFacts {
     pub(crate) assigned_us: u64,
     /// When the last commit began that its coordinator took in this membership.
     pub(crate) heard_us: Option<u64>,
-    /// When it was told that it is no member any more: fact, id, generation.
-    pub(crate) told_gone: Option<(u64, String, i32)>,
+    /// That it was told that it is no member any more.
+    pub(crate) told_gone: Option<ToldGone>,
     /// When it died, closed or gave up.
     pub(crate) ended: Option<(u64, Ended)>,
     /// Commits that have not ended.
     pub(super) open: BTreeMap<u64, usize>,
+}
+
+/// A member was told that it is none any more.
+#[derive(Clone, Debug)]
+pub(crate) struct ToldGone {
+    /// It may have asked then, or later.
+    pub(crate) asked_n: u64,
+    pub(crate) n: u64,
+    pub(crate) mid: String,
+    /// The largest generation that it knew.
+    pub(crate) generation: i32,
 }
 
 /// How ownership, or a member, ended.

@@ -2,7 +2,7 @@
 
 use super::{
     CommitFacts, CommitState, Delivered, Ended, GroupFacts, MemberFacts, MemberGates, MemberMoment,
-    Members, Protocol, ReadFacts, Stay,
+    Members, Protocol, ReadFacts, Stay, ToldGone,
 };
 use crate::check::world::clients::Clients;
 use crate::history::{A, Actor, Body, Er, Ev, Line, Nem, Op, P, PollPart, Res, Role};
@@ -183,11 +183,16 @@ impl Members {
         if let Some(commit) = member.open.remove(&o) {
             let facts = &mut self.groups[group].commits[commit];
             facts.end(line, state, error, result);
-            if state == CommitState::Ok {
+            if state == CommitState::Ok && 0 <= facts.generation {
                 member.heard_us = Some(facts.inv_us);
                 member.knows(&facts.mid, facts.generation);
             } else if member.gates.protocol == Protocol::Classic && GONE.contains(&facts.error) {
-                member.told_gone = Some((line.n, facts.mid.clone(), facts.known));
+                member.told_gone = Some(ToldGone {
+                    asked_n: facts.inv_n,
+                    n: line.n,
+                    mid: facts.mid.clone(),
+                    generation: facts.known,
+                });
             }
             moment.member = Some((a, group));
             moment.committed = Some(commit);
@@ -254,7 +259,7 @@ impl Members {
             } => {
                 moment.assigned = true;
                 // One of the consumer protocol joins again as the same member, perhaps in the same epoch.
-                member.told_gone = member.told_gone.take().filter(|(_, gone, _)| gone != mid);
+                member.told_gone = member.told_gone.take().filter(|told| told.mid != *mid);
                 let before = member.knows(mid, *generation);
                 moment.generations = Some((before, *generation));
                 member.assigned_in = *generation;
@@ -282,8 +287,12 @@ impl Members {
                 self.end(line.n, a, ps, Ended::Revoked, moment);
             }
             Ev::Lost { ps, .. } => {
-                let (mid, generation) = (std::mem::take(&mut member.mid), member.generation);
-                member.told_gone = Some((line.n, mid, generation));
+                member.told_gone = Some(ToldGone {
+                    asked_n: member.last_assigned_n,
+                    n: line.n,
+                    mid: std::mem::take(&mut member.mid),
+                    generation: member.generation,
+                });
                 member.generation = 0;
                 member.assigned_in = 0;
                 member.heard_us = None;
@@ -304,8 +313,12 @@ impl Members {
                 }
             }
             Ev::Fenced { .. } => {
-                let (mid, generation) = (member.mid.clone(), member.generation);
-                member.told_gone = Some((line.n, mid, generation));
+                member.told_gone = Some(ToldGone {
+                    asked_n: member.last_assigned_n,
+                    n: line.n,
+                    mid: member.mid.clone(),
+                    generation: member.generation,
+                });
                 self.over(line, a, Ended::Fenced, moment);
             }
             Ev::Died => self.over(line, a, Ended::Died, moment),
@@ -460,8 +473,9 @@ impl CommitFacts {
         self.end_n = line.n;
         self.end_us = line.t;
         self.error = error.map_or(0, |error| error.c);
+        // One that was never sent was sent by nobody.
         if let Res::As { generation, mid } = result
-            && *generation >= 0
+            && (*generation >= 0 || state == CommitState::Ok)
         {
             self.generation = *generation;
             self.mid.clone_from(mid);

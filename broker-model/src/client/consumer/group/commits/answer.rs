@@ -3,7 +3,7 @@
 use kafka_protocol::messages::{OffsetCommitResponse, ResponseKind};
 
 use super::{Commit, Commits, Ended, Retried};
-use crate::client::command::ClientError;
+use crate::client::command::{ClientError, Event};
 use crate::client::consumer::group::coordinator::Coordinator;
 use crate::client::consumer::group::env::Env;
 use crate::client::consumer::group::identity::Identity;
@@ -142,7 +142,13 @@ impl Commits {
             Retried::BeforeRebalance if error == missing => {
                 return self.end(env, id, Err(error), Ended::Badly);
             }
-            Retried::BeforeRebalance => commit.offsets = env.positions.all_consumed(),
+            Retried::BeforeRebalance => {
+                commit.offsets = env.positions.all_consumed();
+                env.effects.event(Event::Committing {
+                    commit: commit.name,
+                    offsets: commit.offsets.clone(),
+                });
+            }
             Retried::Yes => {}
         }
         let delay_ms = self.backoff.delay_ms(commit.failures, &mut env.cluster.ids);

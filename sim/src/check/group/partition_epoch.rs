@@ -15,11 +15,11 @@ use crate::observe::Observed;
 
 /// See the module.
 #[derive(Default)]
-pub(in crate::check) struct OneOwner;
+pub(in crate::check) struct PartitionEpoch;
 
-impl Check for OneOwner {
+impl Check for PartitionEpoch {
     fn name(&self) -> &'static str {
-        "one-owner/GC-3"
+        "partition-epoch/GC-3"
     }
 
     fn wants(&self) -> &'static [Kind] {
@@ -113,7 +113,7 @@ mod tests {
 
     /// Two members, of which the first has everything.
     fn case() -> Case {
-        let case = Case::of(make::<OneOwner>).coordinates(1);
+        let case = Case::of(make::<PartitionEpoch>).coordinates(1);
         case.notes(1, [subscribes("m1", None), has("m1", 1, &[0, 1], &[])])
             .notes(1, [subscribes("m2", None), has("m2", 1, &[], &[])])
             .note(1, written(1, 0))

@@ -227,7 +227,7 @@ fn form(
         before = events(&mut run);
         stopwatch = Stopwatch::start();
         for other in others {
-            run.begin(other);
+            run.cluster.begin(other);
         }
         settle(&mut run, &ledger)?;
     }
@@ -250,7 +250,7 @@ fn add(
     let app = Box::new(Reader::new(number, ledger.clone()));
     let name = format!("c/{number}");
     let kind = ClientKind::Consumer(config);
-    Ok(run.add_client(&name, kind, app, Role::Consumer, &properties))
+    Ok(run.add_client(&name, kind, &properties, Role::Consumer, |_| app))
 }
 
 /// Lets time pass until the group is stable.

@@ -3,7 +3,7 @@
 //! commit ends well for a client that no committed decision accepted. `CoordinatorRuntime`,
 //! `SnapshotRegistry`; KAFKA-20634.
 
-use broker_model::note::{CoordinatorChange, Note};
+use broker_model::note::{ClassicGroupState, CoordinatorChange, Note, OffsetsChange};
 use broker_model::types::StrBytes;
 
 use super::{Seen, seen};
@@ -22,7 +22,7 @@ impl Check for StateFold {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Coordinator, Kind::Succeeded]
+        &[Kind::Coordinator, Kind::Offsets, Kind::Succeeded]
     }
 
     fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
@@ -39,7 +39,7 @@ impl Check for StateFold {
             partition, change, ..
         } = seen.note
         else {
-            return;
+            return accepted(&seen, sink);
         };
         match change {
             CoordinatorChange::Serving => serving(&seen, sink),
@@ -92,6 +92,43 @@ fn serving(seen: &Seen<'_>, sink: &mut Sink) {
         ))
         .fact("log", seen.t_us, says)
         .fact("loaded", seen.t_us, has),
+    );
+}
+
+/// Who commits in a stable classic group is a member by its last record.
+fn accepted(seen: &Seen<'_>, sink: &mut Sink) {
+    let Note::Offsets {
+        group,
+        change: OffsetsChange::Accepted {
+            member, generation, ..
+        },
+        ..
+    } = seen.note
+    else {
+        return;
+    };
+    let live = seen.coordinator.live.get(group);
+    let settled = live.is_some_and(|it| {
+        it.state == ClassicGroupState::Stable && it.since_us < seen.t_us && !it.took_back
+    });
+    let Some(stored) = seen.coordinator.view.classic(group).filter(|_| settled) else {
+        return;
+    };
+    if stored.generation == *generation && stored.members.contains_key(member) {
+        return;
+    }
+    let members = super::ids(stored.members.keys());
+    sink.fail(
+        Violation::new(format!(
+            "{member} is a member of group {group} on n{} and not in its log",
+            seen.node
+        ))
+        .fact("commits", seen.t_us, format!("in generation {generation}"))
+        .fact(
+            "log",
+            stored.t_us,
+            format!("{members} in generation {}", stored.generation),
+        ),
     );
 }
 
@@ -175,14 +212,14 @@ fn answered(event: &Observed<'_>, world: &World, sink: &mut Sink) {
 
 #[cfg(test)]
 mod tests {
-    use broker_model::note::{ClassicGroupChange, ClassicGroupState, OffsetsChange};
+    use broker_model::note::ClassicGroupChange;
     use broker_model::types::Offset;
 
     use super::*;
     use crate::check::make;
     use crate::check::testing::groups::{
-        accepted, classic, committed_to, consumer, coordinator, epoch, has, loaded, named, offsets,
-        serves, stores, subscribes, target, target_epoch, text, written,
+        accepted, classic, committed_to, consumer, coordinator, epoch, has, joins, loaded, named,
+        offsets, serves, stores, subscribes, target, target_epoch, text, turns, written,
     };
     use crate::check::testing::{Case, TestBatch, leader_hw, leads, truncates};
 
@@ -226,6 +263,46 @@ mod tests {
         loads(vec![stable(0, &["m1"])]).fails("classic generation 1 [m1]");
         loads(vec![stable(1, &["m2"])]).fails("classic generation 1 [m2]");
         loads(vec![]).fails("no group");
+    }
+
+    #[test]
+    fn a_member_that_was_never_stored_is_found() {
+        use ClassicGroupState::{CompletingRebalance, Empty, PreparingRebalance, Stable};
+        let replaced = |previous: &str, member: &str| {
+            classic(ClassicGroupChange::Replaced {
+                instance: text("i"),
+                previous: text(previous),
+                member: text(member),
+            })
+        };
+        let group = || {
+            case()
+                .notes(
+                    1,
+                    [joins("m1", Some("i")), turns(Empty, PreparingRebalance, 0)],
+                )
+                .note(1, turns(PreparingRebalance, CompletingRebalance, 1))
+                .notes(1, [stores(1, &[("m1", &[0])]), written(1, 0)])
+                .notes(
+                    1,
+                    [turns(CompletingRebalance, Stable, 1), replaced("m1", "m2")],
+                )
+        };
+        let stored = || group().notes(1, [stores(1, &[("m2", &[0])]), written(1, 1)]);
+        let commits = |case: Case, member| {
+            let case = case.notes(1, [accepted(member, 1, 5), written(1, 2)]);
+            case.notes(
+                2,
+                [loaded(2, 3, 3), stable(1, &["m2"]), committed_offset(5)],
+            )
+            .note(2, serves(2))
+            .end()
+        };
+        commits(stored(), "m2").passes();
+        let forgotten = group().note(1, accepted("m2", 1, 5)).end();
+        forgotten.fails("m2 is a member of group g on n1 and not in its log");
+        // It took too long, and was written nevertheless.
+        commits(stored().note(1, replaced("m2", "m1")), "m1").passes();
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(crate) struct Live {
     pub(crate) instances: BTreeMap<StrBytes, StrBytes>,
     /// Ids that were replaced, by their `group.instance.id`, while that is in the group.
     pub(crate) fenced: BTreeMap<StrBytes, StrBytes>,
+    /// Whether a replacement that was appended was taken back, because that took too long.
+    pub(crate) took_back: bool,
     /// The generation that was last given an assignment, and to whom.
     pub(crate) assigned: Option<(i32, BTreeSet<StrBytes>)>,
     /// What its members read, if they are consumers and could be understood.
@@ -61,6 +63,7 @@ impl Live {
             pending: BTreeSet::new(),
             instances: BTreeMap::new(),
             fenced: BTreeMap::new(),
+            took_back: false,
             assigned: None,
             topics: None,
             since_us: t_us,
@@ -110,7 +113,10 @@ impl Live {
             ClassicGroupChange::State { to, generation, .. } => {
                 self.turn_to(*to, *generation, t_us)
             }
-            ClassicGroupChange::Generation { topics, .. } => self.topics.clone_from(topics),
+            ClassicGroupChange::Generation { topics, .. } => {
+                self.topics.clone_from(topics);
+                self.took_back = false;
+            }
             ClassicGroupChange::Assigned {
                 generation,
                 assignment,
@@ -148,7 +154,7 @@ impl Live {
             } => {
                 was.holder = self.instances.get(instance).cloned();
                 let part = self.members.remove(previous).map(|it| it.part);
-                self.fenced.remove(member);
+                self.took_back |= self.fenced.remove(member).is_some();
                 self.fenced.insert(previous.clone(), instance.clone());
                 let part = part.unwrap_or_default();
                 self.insert(member, Some(instance.clone()), part, t_us);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use broker_model::client::command::{
     CallbackId, ClientError, Command, CommitName, Event, GroupMember, OffsetAndMetadata, OpId,
-    PolledPartition, RebalanceCallback, StartFrom, Subscription,
+    PolledPartition, RebalanceCallback, ResetReason, StartFrom, Subscription,
 };
 use broker_model::types::{
     LeaderEpoch, Offset, ResponseError, StrBytes, TopicIdPartition, TopicPartition, Uuid,
@@ -361,6 +361,46 @@ impl Member {
         self.committing.insert(CommitName::Call(op), commit);
         calls.push_back(Command::Commit { op, offsets, sync });
         op
+    }
+
+    /// The consumer commits without being told to; once more under the same name if what it tries to
+    /// commit has changed.
+    fn commits_by_itself(
+        &mut self,
+        now_us: u64,
+        name: CommitName,
+        offsets: &[(TopicPartition, OffsetAndMetadata)],
+        recorder: &mut Recorder,
+    ) {
+        let offsets = offsets.iter().filter_map(|(named, offset)| {
+            let id = self.identified(named)?;
+            Some((id, offset.offset.0))
+        });
+        let offsets: Vec<_> = offsets.collect();
+        if let Some(before) = self.committing.remove(&name) {
+            let outcome = (Er::new(ClientError::TimedOut, 0), Res::Unit);
+            self.journal.info(now_us, recorder, before.op, outcome);
+        }
+        let op = self.record_commit(now_us, 0, &offsets, true, recorder);
+        self.committing.insert(name, Commit { op, offsets });
+    }
+
+    /// A position was set.
+    fn reset(
+        &mut self,
+        now_us: u64,
+        reset: (TopicIdPartition, i64, i64, ResetReason),
+        recorder: &mut Recorder,
+    ) {
+        let (partition, _, to, why) = reset;
+        if let Some(progress) = self.owned.get_mut(&partition) {
+            progress.position = to;
+            if why == ResetReason::Committed {
+                progress.committed = to;
+                progress.processed = to;
+            }
+        }
+        record_reset(&self.journal, now_us, reset, recorder);
     }
 
     fn record_commit(
@@ -795,34 +835,11 @@ impl App for Member {
                 from,
                 to,
                 why,
-            } => {
-                if let Some(progress) = self.owned.get_mut(&partition) {
-                    progress.position = to.0;
-                    if why == broker_model::client::command::ResetReason::Committed {
-                        progress.committed = to.0;
-                        progress.processed = to.0;
-                    }
-                }
-                let reset = (partition, from.0, to.0, why);
-                record_reset(&self.journal, now_us, reset, recorder);
-            }
+            } => self.reset(now_us, (partition, from.0, to.0, why), recorder),
             Event::Committing {
                 commit: name @ CommitName::Auto(_),
                 offsets,
-            } => {
-                let offsets = offsets.iter().filter_map(|(named, offset)| {
-                    let id = self.identified(named)?;
-                    Some((id, offset.offset.0))
-                });
-                let offsets: Vec<_> = offsets.collect();
-                if let Some(before) = self.committing.remove(&name) {
-                    let error = Er::new(ClientError::TimedOut, 0);
-                    let outcome = (error, Res::Unit);
-                    self.journal.info(now_us, recorder, before.op, outcome);
-                }
-                let op = self.record_commit(now_us, 0, &offsets, true, recorder);
-                self.committing.insert(name, Commit { op, offsets });
-            }
+            } => self.commits_by_itself(now_us, name, &offsets, recorder),
             Event::Committed {
                 commit,
                 member,

@@ -32,6 +32,7 @@
 //!
 //! The version followed is Apache Kafka 4.2.
 
+pub mod assignment;
 pub mod broker;
 pub mod bug;
 pub mod client;

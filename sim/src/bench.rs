@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub mod group;
+
 use crate::case::{Case, RUN, carry_out, judged};
 use crate::engine::EngineKind;
 use crate::engine::bare::{self, Burden};
@@ -129,13 +131,15 @@ pub fn bench(names: &[String], scale: u64, each: &mut dyn FnMut(&Row)) -> Result
 }
 
 /// The rows, in order.
-pub const ROWS: [&str; 6] = [
+pub const ROWS: [&str; 8] = [
     "full",
     "kraft",
     "leader-kill",
     "turmoil",
     "turmoil-bare",
     "cores",
+    "group",
+    "assignor",
 ];
 
 const FULL: &str = include_str!("../bench/full.toml");

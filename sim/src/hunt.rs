@@ -91,7 +91,7 @@ pub const HUNTS: [Hunt; 13] = [
     },
     Hunt {
         bug: Bug::Kip345ReplaceOnlyStable,
-        accepted: &["GC-11", "GRP-11", "GRP-1", "GRP-2"],
+        accepted: &["GC-6", "GC-11", "GRP-11", "GRP-1", "GRP-2"],
         scenarios: &["group-static"],
     },
     Hunt {

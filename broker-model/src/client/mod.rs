@@ -27,6 +27,7 @@ mod token;
 pub use self::admin::Admin;
 pub use self::config::{ClientConfig, ClientKind};
 pub use self::consumer::Consumer;
+pub(crate) use self::consumer::shares_of_leader;
 pub use self::producer::{Producer, partition_for_key};
 
 use self::config::{admin_cluster, consumer_cluster, producer_cluster};

@@ -25,6 +25,7 @@ mod service;
 pub(crate) mod shard;
 pub(crate) mod turn;
 
+pub(crate) use consumer::shares_of_coordinator;
 pub(crate) use runtime::partition_for;
 pub(crate) use service::GroupCoordinator;
 

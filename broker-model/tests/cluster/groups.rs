@@ -17,23 +17,23 @@ use kafka_protocol::messages::{
 
 use crate::world::{Actor, World, combined_of};
 
-const GROUP: &str = "readers";
-const TOPIC: &str = "orders";
+pub(crate) const GROUP: &str = "readers";
+pub(crate) const TOPIC: &str = "orders";
 
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const NOT_COORDINATOR: i16 = 16;
 
 /// A cluster with somebody who asks.
-struct Asked {
-    world: World,
+pub(crate) struct Asked {
+    pub(crate) world: World,
     nodes: Vec<NodeConfig>,
-    hand: Actor,
+    pub(crate) hand: Actor,
 }
 
 impl Asked {
     /// So many combined nodes, and `orders` with two partitions.
-    fn of(count: i32, seed: u64) -> Self {
+    pub(crate) fn of(count: i32, seed: u64) -> Self {
         let node = |id| {
             let mut node = combined_of(id, count);
             let replicas = count.to_string();
@@ -41,6 +41,9 @@ impl Asked {
                 ("offsets.topic.num.partitions", "4"),
                 ("offsets.topic.replication.factor", &replicas),
                 ("broker.session.timeout.ms", "6000"),
+                ("group.initial.rebalance.delay.ms", "0"),
+                ("group.consumer.session.timeout.ms", "6000"),
+                ("group.consumer.min.session.timeout.ms", "6000"),
             ] {
                 node.properties.insert(name.to_owned(), value.to_owned());
             }
@@ -89,7 +92,7 @@ impl Asked {
     }
 
     /// Who coordinates the group, asked of one of `alive`.
-    fn coordinator(&mut self, alive: &[Actor]) -> Actor {
+    pub(crate) fn coordinator(&mut self, alive: &[Actor]) -> Actor {
         let request = FindCoordinatorRequest::default()
             .with_key_type(0)
             .with_coordinator_keys(vec![StrBytes::from_static_str(GROUP)]);

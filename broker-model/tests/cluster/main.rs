@@ -3,6 +3,7 @@
 mod expiry;
 mod groups;
 mod members;
+mod misfits;
 mod world;
 
 use std::collections::BTreeMap;

@@ -24,7 +24,7 @@ pub(crate) type Actor = i32;
 
 /// Everything there is.
 pub(crate) struct World {
-    now_ms: u64,
+    pub(crate) now_ms: u64,
     seq: u64,
     queue: BTreeMap<(u64, u64), (Actor, u32, Input)>,
     processes: BTreeMap<Actor, Process>,

@@ -151,7 +151,7 @@ impl<E: Engine> Run<'_, E> {
         });
     }
 
-    fn add_client(
+    pub(crate) fn add_client(
         &mut self,
         name: &str,
         kind: ClientKind,

@@ -20,6 +20,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::assignor::shares_of_leader;
 use self::coordinator::Found;
 pub(super) use self::env::Env;
 use self::leaving::Leaving;

@@ -18,6 +18,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use self::fetcher::Fetcher;
+pub(crate) use self::group::shares_of_leader;
 use self::group::{Env, Group};
 use self::lookups::Lookups;
 use self::positions::Positions;

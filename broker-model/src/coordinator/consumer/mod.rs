@@ -25,6 +25,7 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use assignor::shares_of_coordinator;
 pub(crate) use group::ConsumerGroup;
 pub(crate) use heartbeat::validate_heartbeat;
 pub(crate) use migration::check_upgrade;

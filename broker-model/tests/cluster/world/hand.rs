@@ -45,6 +45,20 @@ impl World {
         version: i16,
         request: RequestKind,
     ) -> Option<ResponseKind> {
+        let conn = self.post(hand, node, version, request);
+        let answer = self.answer(hand, within_ms);
+        self.carry_out(hand, Effect::Close { conn });
+        answer
+    }
+
+    /// Sends a request to a node on a connection of its own, and forgets what came back before.
+    pub(crate) fn post(
+        &mut self,
+        hand: Actor,
+        node: Actor,
+        version: i16,
+        request: RequestKind,
+    ) -> ConnectionId {
         let own = self.hand(hand);
         own.answers.clear();
         own.opened += 1;
@@ -60,13 +74,16 @@ impl World {
                 body: Box::new(request),
             },
         );
+        conn
+    }
+
+    /// The answer to what was posted last; `None` if there is none within that time.
+    pub(crate) fn answer(&mut self, hand: Actor, within_ms: u64) -> Option<ResponseKind> {
         let until_ms = self.now_ms + within_ms;
         while self.now_ms < until_ms && self.hand(hand).answers.is_empty() {
             self.advance();
         }
-        let answer = self.hand(hand).answers.pop_front();
-        self.carry_out(hand, Effect::Close { conn });
-        answer
+        self.hand(hand).answers.pop_front()
     }
 
     fn hand(&mut self, hand: Actor) -> &mut Hand {

@@ -83,13 +83,8 @@ fn committed_at_last(group: &GroupFacts, p: P, n: u64) -> Option<i64> {
     least.filter(|_| certain)
 }
 
-/// Whether an offset that nobody commits again may be forgotten by now.
+/// Whether an offset that nobody commits again may be forgotten by now, and its group with it.
 fn may_have_expired(world: &World) -> bool {
-    may_have_expired_since(world, 0)
-}
-
-/// Whether an offset that was committed then may be forgotten by now, and its group with it.
-fn may_have_expired_since(world: &World, t_us: u64) -> bool {
     let minutes = number(&world.clients.cfg, "offsets.retention.minutes", 10_080);
-    minutes * 60_000_000 < world.t_us.saturating_sub(t_us)
+    minutes * 60_000_000 < world.t_us
 }

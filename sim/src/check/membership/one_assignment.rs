@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{LOG_LOST, OFFSETS_EXPIRED, UNHEARD, lost_log, may_have_expired_since};
+use super::{LOG_LOST, UNHEARD, lost_log};
 use crate::check::world::members::{GroupFacts, MemberFacts};
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::history::{A, P};
@@ -66,11 +66,6 @@ impl Check for OneAssignment {
             }
             if lost_log(world) {
                 sink.excused(LOG_LOST);
-                continue;
-            }
-            // A group that is made anew counts from the beginning.
-            if may_have_expired_since(world, t_us) {
-                sink.excused(OFFSETS_EXPIRED);
                 continue;
             }
             let headline = format!(
@@ -182,19 +177,6 @@ mod tests {
             .end()
             .passes();
         case(&[]).revokes(10, 3).owns(11, 4).end().is_silent();
-    }
-
-    #[test]
-    fn a_group_that_was_forgotten_counts_from_the_beginning() {
-        let mut header = crate::history::Hdr::default();
-        let minute = ("offsets.retention.minutes".to_owned(), "1".to_owned());
-        header.cfg.extend([minute]);
-        let again = |wait_ms| {
-            let case = case(&[]).line(Body::Hdr(header.clone())).wait_ms(wait_ms);
-            case.owns(11, 3).end()
-        };
-        again(60_000).is_excused(OFFSETS_EXPIRED);
-        again(59_000).fails("two owners in generation 3");
     }
 
     #[test]

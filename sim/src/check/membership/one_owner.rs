@@ -57,6 +57,7 @@ impl Check for OneOwner {
                 && let Some(other) = rival(world, (member, group), (p, index), end_n)
             {
                 let alive = was_in_group(world, member, other);
+                let alive = alive.filter(|_| !has_twin(world, group, stay));
                 judge(world, group, (p, stay, other), alive, sink);
             }
         }
@@ -100,6 +101,21 @@ fn rival<'a>(
     stays[index + 1..].iter().find(|other| {
         other.from_n < before_n && stay.generation < other.generation && is_other(other.a)
     })
+}
+
+/// Whether another one has the member's `group.instance.id`: the group then counts that one for it, and it hears of
+/// that with its next heartbeat. A commit of it that is taken all the same is GRP-11's.
+fn has_twin(world: &World, group: &GroupFacts, stay: &Stay) -> bool {
+    let of = |a| world.members.member(a);
+    let instance = of(stay.a).and_then(|member| member.gates.instance.as_ref());
+    let mut others = group.members.iter().filter(|&&a| a != stay.a);
+    instance.is_some()
+        && others.any(|&a| {
+            of(a).is_some_and(|other| {
+                let lives = other.ended.is_none_or(|(n, _)| stay.from_n < n);
+                lives && other.gates.instance.as_ref() == instance
+            })
+        })
 }
 
 /// Why the member was certainly in its group when somebody else got the partition.
@@ -240,6 +256,24 @@ mod tests {
             .revokes(10, 3)
             .end()
             .is_silent();
+    }
+
+    #[test]
+    fn a_member_with_a_twin_may_be_fenced_without_knowing() {
+        let revokes = |twin: &str| {
+            let of = |instance| [("group.instance.id", instance)];
+            Case::of(make::<OneOwner>)
+                .part()
+                .member(10, &of("i"))
+                .member(11, &of("j"))
+                .member(12, &of(twin))
+                .owns(10, 3)
+                .owns(11, 4)
+                .revokes(10, 3)
+                .end()
+        };
+        revokes("i").is_excused(UNHEARD);
+        revokes("k").fails("two owners");
     }
 
     #[test]

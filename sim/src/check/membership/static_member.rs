@@ -72,22 +72,21 @@ impl Check for StaticMember {
     }
 }
 
-/// A younger incarnation of the same instance that was in the group before that fact, if this member did not
-/// join again since.
+/// Another one of the same instance, an incarnation or a twin, that joined later and was in the group before that
+/// fact, if this member did not join again since.
 fn replaced_by(
     world: &World,
     group: &GroupFacts,
     (a, member): (A, &MemberFacts),
     before_n: u64,
 ) -> Option<A> {
-    let joined_n = member.first_assigned_n?;
+    member.first_assigned_n?;
     let mut others = group.members.iter().copied().filter(|&other| other != a);
     others.find(|&other| {
         let other = world.members.member(other);
         other.is_some_and(|other| {
             let assigned_n = other.first_assigned_n.unwrap_or(u64::MAX);
             other.gates.instance == member.gates.instance
-                && joined_n < other.born_n
                 && assigned_n < before_n
                 && member.last_assigned_n < assigned_n
         })

@@ -4,7 +4,7 @@
 //! taken from anybody while nobody is in the group; whether that was so, GC-7 knows. A coordinator that was replaced
 //! and does not know it expires members that its successor keeps: what it said counts for nothing.
 
-use super::{LOG_LOST, lost_log};
+use super::{LOG_LOST, OFFSETS_EXPIRED, lost_log, may_have_expired};
 use crate::check::world::members::{CommitFacts, CommitState, GroupFacts, MemberFacts};
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::observe::Observed;
@@ -36,6 +36,9 @@ impl Check for ZombieCommit {
             sink.exercised();
         } else if lost_log(world) {
             sink.excused(LOG_LOST);
+        } else if may_have_expired(world) {
+            // A group that was forgotten counts from 1 again.
+            sink.excused(OFFSETS_EXPIRED);
         } else {
             let who = world.clients.who(a);
             let what = format!("as [{}] in generation {}", commit.mid, commit.generation);
@@ -92,6 +95,20 @@ mod tests {
             .commits(10, 3, 1, 5)
             .end()
             .fails("the group is in generation 4");
+    }
+
+    #[test]
+    fn a_group_that_was_forgotten_counts_from_the_beginning() {
+        let mut header = crate::history::Hdr::default();
+        let minute = ("offsets.retention.minutes".to_owned(), "1".to_owned());
+        header.cfg.extend([minute]);
+        case("classic")
+            .owns(11, 4)
+            .line(crate::history::Body::Hdr(header))
+            .wait_ms(60_000)
+            .commits(10, 3, 1, 5)
+            .end()
+            .is_excused(OFFSETS_EXPIRED);
     }
 
     #[test]

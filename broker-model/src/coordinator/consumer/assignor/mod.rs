@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::record::TopicPartitions;
+use crate::assignment::Shares;
 use crate::types::{StrBytes, Uuid};
 
 mod balancer;
@@ -71,4 +72,29 @@ impl Assignor {
             Assignor::Uniform => heterogeneous::assign(group),
         }
     }
+}
+
+/// What that assignor gives to each member of a group that reads one topic.
+pub(crate) fn shares_of_coordinator(assignor: &str, shares: &Shares) -> Option<Vec<Vec<i32>>> {
+    let assignor = Assignor::named(assignor)?;
+    let topic = Uuid::from_u128(1);
+    let members = shares.owned.iter().enumerate().map(|(at, owned)| {
+        let member = MemberSpec {
+            instance: None,
+            topics: BTreeSet::from([topic]),
+            assigned: TopicPartitions::from([(topic, owned.iter().copied().collect())]),
+        };
+        (StrBytes::from_string(format!("m{at:05}")), member)
+    });
+    let group = GroupSpec {
+        members: members.collect(),
+        partitions: BTreeMap::from([(topic, shares.partitions)]),
+        homogeneous: true,
+    };
+    let mut assignment = assignor.assign(&group);
+    let indexes = |id| {
+        let assigned = assignment.remove(id).unwrap_or_default();
+        assigned.into_values().flatten().collect()
+    };
+    Some(group.members.keys().map(indexes).collect())
 }

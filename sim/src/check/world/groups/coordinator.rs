@@ -298,7 +298,7 @@ impl Coordinator {
                     left = self.live.remove(group).map(|live| (group.clone(), live));
                 }
                 // An empty classic group makes room for a consumer group.
-                Step::Epoch { group, .. } => {
+                Step::Epoch { group, .. } if self.view.consumer(group).is_some() => {
                     self.live.remove(group);
                 }
                 _ => {}

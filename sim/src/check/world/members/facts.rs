@@ -12,8 +12,6 @@ use crate::history::{A, P};
 pub(crate) struct MemberFacts {
     pub(crate) group: usize,
     pub(crate) gates: MemberGates,
-    /// When it was declared.
-    pub(crate) born_n: u64,
     /// What it owns by its own callbacks: indexes of stays.
     pub(crate) owned: BTreeMap<P, usize>,
     pub(crate) paused: BTreeSet<P>,

@@ -28,7 +28,7 @@ impl Members {
     ) -> bool {
         match &line.b {
             Body::Actor(actor) => {
-                self.declare(line.n, actor, clients);
+                self.declare(actor, clients);
                 false
             }
             Body::Nem(Nem::Fault { what, on, .. }) => {
@@ -60,7 +60,7 @@ impl Members {
         }
     }
 
-    fn declare(&mut self, n: u64, actor: &Actor, clients: &Clients) {
+    fn declare(&mut self, actor: &Actor, clients: &Clients) {
         if let Some(name) = actor.cfg.get("name") {
             self.names.insert(name.clone());
         }
@@ -70,8 +70,7 @@ impl Members {
         let group = self.group_of(id);
         self.groups[group].members.push(actor.a);
         let gates = MemberGates::of(&actor.cfg, &clients.cfg);
-        self.members
-            .insert(actor.a, MemberFacts::new(group, gates, n));
+        self.members.insert(actor.a, MemberFacts::new(group, gates));
     }
 
     fn group_of(&mut self, id: &str) -> usize {
@@ -437,11 +436,10 @@ impl Members {
 }
 
 impl MemberFacts {
-    fn new(group: usize, gates: MemberGates, born_n: u64) -> Self {
+    fn new(group: usize, gates: MemberGates) -> Self {
         MemberFacts {
             group,
             gates,
-            born_n,
             owned: Default::default(),
             paused: Default::default(),
             topics: Default::default(),

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use crate::assignment::Shares;
 use crate::bug::Bug;
 use crate::types::{StrBytes, TopicPartition};
 use crate::wire::consumer_protocol as wire;
@@ -142,6 +143,35 @@ fn in_order(members: &Members) -> Vec<&StrBytes> {
         (is_dynamic, member.instance.clone(), (*id).clone())
     });
     order.into_iter().map(|(id, _)| id).collect()
+}
+
+/// What that assignor gives to each member of a group that reads one topic.
+pub(crate) fn shares_of_leader(assignor: &str, shares: &Shares) -> Option<Vec<Vec<i32>>> {
+    let assignor = Assignor::of_name(assignor)?;
+    let topic = StrBytes::from_static_str("t");
+    let members = shares.owned.iter().enumerate().map(|(at, owned)| {
+        let name = |&partition| TopicPartition {
+            topic: topic.clone(),
+            partition,
+        };
+        let owned: Vec<_> = owned.iter().map(name).collect();
+        let member = Member {
+            instance: None,
+            topics: BTreeSet::from([topic.clone()]),
+            user_data: assignor.user_data(Some((&owned, 1))),
+            owned,
+            generation: Some(1),
+        };
+        (StrBytes::from_string(format!("m{at:05}")), member)
+    });
+    let count = usize::try_from(shares.partitions).unwrap_or(0);
+    let counts = Counts::from([(topic.clone(), count)]);
+    let assignment = assignor.assign(&counts, &members.collect(), None);
+    let indexes = |assigned: Vec<TopicPartition>| {
+        let indexes = assigned.into_iter().map(|one| one.partition);
+        indexes.collect()
+    };
+    Some(assignment.into_values().map(indexes).collect())
 }
 
 /// Every partition of a topic.

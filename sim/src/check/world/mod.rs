@@ -357,9 +357,10 @@ impl World {
         }
     }
 
+    /// A coordinator says something of itself or of its groups.
     fn group_note(&mut self, node: NodeId, note: &Note) {
+        let moment = &mut self.moment.groups;
         let now = (self.n, self.t_us);
-        let (groups, moment) = (&mut self.groups, &mut self.moment.groups);
         if let Note::Coordinator {
             partition: id,
             change,
@@ -369,9 +370,10 @@ impl World {
             let coordinators = &mut self.members.coordinators;
             coordinators.changed(self.n, node, id.partition, change);
             let partition = self.indexes.get(id).map(|&index| &self.partitions[index]);
-            groups.coordinator_note((node, note), now, partition, moment);
+            self.groups
+                .coordinator_note((node, note), now, partition, moment);
         } else {
-            groups.group_note((node, note), now, moment);
+            self.groups.group_note((node, note), now, moment);
         }
     }
 

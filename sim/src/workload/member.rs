@@ -1,23 +1,28 @@
 //! A member of a consumer group: it subscribes, polls, works at what it got, commits, and lets its
 //! effects go into a sink that outlives it. It dies, leaves and comes back as another actor.
 
+mod commits;
+mod rebalance;
+mod work;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use broker_model::client::command::{
     CallbackId, ClientError, Command, CommitName, Event, GroupMember, OffsetAndMetadata, OpId,
-    PolledPartition, RebalanceCallback, StartFrom, Subscription,
+    ResetReason, StartFrom, Subscription,
 };
 use broker_model::types::{
-    LeaderEpoch, Offset, ResponseError, StrBytes, TopicIdPartition, TopicPartition, Uuid,
+    LeaderEpoch, ResponseError, StrBytes, TopicIdPartition, TopicPartition, Uuid,
 };
 
+pub(super) use self::commits::committed_offsets;
 use super::consume::{polled, record_reset};
 use super::{App, Journal, Mortal, SentDirectory, Standing};
 use crate::cluster::TopicFacts;
 use crate::history::{Body, Er, Ev, Op, Res};
-use crate::plan::{CommitStyle, Delivery, MemberPlan, Processing, Sink};
+use crate::plan::{CommitStyle, MemberPlan};
 use crate::recorder::Recorder;
 
 /// What an idempotent sink has: the records whose effect it took.
@@ -201,15 +206,6 @@ impl Member {
         }
     }
 
-    /// Whether it waits for its commits.
-    fn is_patient(&self) -> bool {
-        self.plan.commit == CommitStyle::Sync
-    }
-
-    fn commits_itself(&self) -> bool {
-        matches!(self.plan.commit, CommitStyle::Sync | CommitStyle::Async)
-    }
-
     fn subscribe(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
         let text = |text: &String| StrBytes::from_string(text.clone());
         let to = match &self.plan.pattern {
@@ -295,351 +291,27 @@ impl Member {
         calls.push_back(Command::Pause { partitions });
     }
 
-    /// What was processed and is not committed, nor about to be.
-    fn uncommitted(&self) -> Vec<TopicIdPartition> {
-        let owned = self.owned.iter().filter(|(id, progress)| {
-            let on_its_way = self.committing.values().any(|commit| {
-                let offsets = &commit.offsets;
-                offsets.contains(&(**id, progress.processed))
-            });
-            progress.committed < progress.processed && !on_its_way
-        });
-        owned.map(|(&id, _)| id).collect()
-    }
-
-    fn wants_commit(&self) -> bool {
-        let at_once = self.draining && self.behind.is_empty();
-        self.polled
-            && self.commits_itself()
-            && self.plan.delivery != Delivery::AtMostOnce
-            && (at_once || self.plan.commit_every <= self.since_commit)
-            && !self.uncommitted().is_empty()
-    }
-
-    /// Commits how far these are processed.
-    fn commit(
+    /// A position was set.
+    fn reset(
         &mut self,
         now_us: u64,
-        partitions: &[TopicIdPartition],
-        sync: bool,
+        reset: (TopicIdPartition, i64, i64, ResetReason),
         recorder: &mut Recorder,
-        calls: &mut VecDeque<Command>,
-    ) -> OpId {
-        self.since_commit = 0;
-        self.polled = false;
-        let upto = partitions.iter().map(|id| {
-            let progress = self.owned[id];
-            (*id, progress.processed, progress.epoch)
-        });
-        let upto: Vec<_> = upto.collect();
-        self.commit_offsets(now_us, &upto, sync, recorder, calls)
-    }
-
-    fn commit_offsets(
-        &mut self,
-        now_us: u64,
-        upto: &[(TopicIdPartition, i64, LeaderEpoch)],
-        sync: bool,
-        recorder: &mut Recorder,
-        calls: &mut VecDeque<Command>,
-    ) -> OpId {
-        self.commits += 1;
-        let w = (u64::from(self.journal.actor()) << 32) | self.commits;
-        let metadata = StrBytes::from_string(w.to_string());
-        let offsets = upto.iter().map(|&(id, offset, leader_epoch)| {
-            let offset = OffsetAndMetadata {
-                offset: Offset(offset),
-                leader_epoch,
-                metadata: metadata.clone(),
-            };
-            (self.named(id), offset)
-        });
-        let offsets = Some(offsets.collect());
-        let upto: Vec<_> = upto.iter().map(|&(id, offset, _)| (id, offset)).collect();
-        let op = self.record_commit(now_us, w, &upto, false, recorder);
-        let commit = Commit { op, offsets: upto };
-        self.committing.insert(CommitName::Call(op), commit);
-        calls.push_back(Command::Commit { op, offsets, sync });
-        op
-    }
-
-    fn record_commit(
-        &mut self,
-        now_us: u64,
-        w: u64,
-        offsets: &[(TopicIdPartition, i64)],
-        auto: bool,
-        recorder: &mut Recorder,
-    ) -> OpId {
-        let numbered = offsets
-            .iter()
-            .filter_map(|&(id, offset)| Some((recorder.partition(id)?, offset)));
-        let op = Op::CommitOffsets {
-            g: self.group.clone(),
-            generation: self.member.generation,
-            mid: self.member.member_id.to_string(),
-            w,
-            offs: numbered.collect(),
-            auto,
-        };
-        self.journal.invoke(now_us, recorder, op)
-    }
-
-    /// When it polls again: at once, when it only has to catch up.
-    fn rested_us(&self, now_us: u64) -> u64 {
-        let pause_ms = if self.draining { 0 } else { self.plan.pause_ms };
-        now_us + pause_ms * 1_000
-    }
-
-    /// Takes what a poll returned.
-    fn take(
-        &mut self,
-        now_us: u64,
-        parts: &[PolledPartition],
-        recorder: &mut Recorder,
-        calls: &mut VecDeque<Command>,
     ) {
-        self.polled = true;
-        let mut batch = Batch::default();
-        for part in parts {
-            let Some(progress) = self.owned.get_mut(&part.partition) else {
-                continue;
-            };
-            progress.position = part.to.0;
-            let epoch = part.records.last().map(|record| record.leader_epoch);
-            let epoch = epoch.unwrap_or(progress.epoch);
-            let assignment = progress.assignment;
-            batch
-                .upto
-                .push((part.partition, assignment, part.to.0, epoch));
-            let offsets = part.records.iter().map(|record| record.offset.0);
-            batch
-                .records
-                .extend(offsets.map(|offset| (part.partition, offset)));
-        }
-        let rest_us = self.rested_us(now_us);
-        if batch.records.is_empty() {
-            self.processed(now_us, &batch, recorder);
-            // Whoever has caught up commits, however few records it were.
-            if !self.uncommitted().is_empty() && self.behind.is_empty() {
-                self.since_commit = self.plan.commit_every;
-            }
-            self.state = State::Turn {
-                at_us: rest_us.max(now_us + 1_000),
-            };
-        } else if self.plan.delivery == Delivery::AtMostOnce {
-            let upto = batch.upto.iter();
-            let upto: Vec<_> = upto.map(|&(id, _, to, epoch)| (id, to, epoch)).collect();
-            let op = self.commit_offsets(now_us, &upto, true, recorder, calls);
-            self.state = State::Committing(op, Some(batch));
-        } else {
-            self.work(now_us, batch);
-        }
-    }
-
-    /// Begins to work at a batch.
-    fn work(&mut self, now_us: u64, batch: Batch) {
-        let records = u64::try_from(batch.records.len()).expect("few records");
-        let mut work_us = records * self.plan.process_us;
-        let next = self.plan.stalls_ms.get(self.stalls).copied();
-        if let Some((at_ms, for_ms)) = next
-            && self.is_due(now_us, Some(at_ms))
-        {
-            self.stalls += 1;
-            work_us += for_ms * 1_000;
-        }
-        let rest_us = self.rested_us(now_us);
-        match self.plan.processing {
-            Processing::InPoll => {
-                let until_us = now_us + work_us.max(1);
-                self.state = State::Working { until_us, batch };
-            }
-            Processing::Behind => {
-                let free_us = self.behind.back().map_or(now_us, |(until_us, _)| *until_us);
-                let until_us = free_us.max(now_us) + work_us.max(1);
-                self.behind.push_back((until_us, batch));
-                self.state = State::Turn {
-                    at_us: rest_us.max(now_us + 1_000),
-                };
-            }
-        }
-    }
-
-    /// A batch is processed: its effects are in the sink.
-    fn processed(&mut self, now_us: u64, batch: &Batch, recorder: &mut Recorder) {
-        for &(id, assignment, to, epoch) in &batch.upto {
-            let owned = self.owned.get_mut(&id);
-            if let Some(progress) = owned.filter(|progress| progress.assignment == assignment) {
+        let (partition, _, to, why) = reset;
+        if let Some(progress) = self.owned.get_mut(&partition) {
+            progress.position = to;
+            if why == ResetReason::Committed {
+                progress.committed = to;
                 progress.processed = to;
-                progress.epoch = epoch;
             }
         }
-        self.since_commit += u64::try_from(batch.records.len()).expect("few records");
-        let mut taken = self.taken.borrow_mut();
-        let effects = batch.records.iter().filter(|record| match self.plan.sink {
-            Sink::None => false,
-            Sink::Plain => true,
-            Sink::Idempotent => taken.insert(**record),
-        });
-        let numbered = effects.filter_map(|&(id, offset)| Some((recorder.partition(id)?, offset)));
-        let rs: Vec<(u32, i64)> = numbered.collect();
-        if !rs.is_empty() {
-            self.tell(now_us, Ev::Effect { rs }, recorder);
-        }
+        record_reset(&self.journal, now_us, reset, recorder);
     }
 
     fn tell(&self, now_us: u64, ev: Ev, recorder: &mut Recorder) {
         let a = self.journal.actor();
         recorder.line(now_us, Body::Ev { a, ev });
-    }
-
-    fn rebalance(
-        &mut self,
-        now_us: u64,
-        id: CallbackId,
-        what: RebalanceCallback,
-        partitions: Vec<TopicPartition>,
-        recorder: &mut Recorder,
-        calls: &mut VecDeque<Command>,
-    ) {
-        let g = self.group.clone();
-        let generation = self.member.generation;
-        let mid = self.member.member_id.to_string();
-        match what {
-            RebalanceCallback::Assigned => {
-                self.assignments += 1;
-                let new = partitions.iter().filter_map(|named| self.identified(named));
-                for id in new.collect::<Vec<_>>() {
-                    let progress = Progress {
-                        assignment: self.assignments,
-                        position: -1,
-                        processed: -1,
-                        epoch: LeaderEpoch::NONE,
-                        committed: -1,
-                    };
-                    self.owned.insert(id, progress);
-                }
-                let ps = self.numbers(&partitions, recorder);
-                let ps = ps.into_iter().map(|p| (p, -1)).collect();
-                let assigned = Ev::Assigned {
-                    g,
-                    generation,
-                    mid,
-                    ps,
-                };
-                self.tell(now_us, assigned, recorder);
-                calls.push_back(Command::CallbackDone { callback: id });
-            }
-            RebalanceCallback::Lost => {
-                self.give_up(&partitions);
-                let ps = self.numbers(&partitions, recorder);
-                let lost = Ev::Lost {
-                    g,
-                    generation,
-                    mid,
-                    ps,
-                };
-                self.tell(now_us, lost, recorder);
-                calls.push_back(Command::CallbackDone { callback: id });
-            }
-            RebalanceCallback::Revoked => {
-                let mut uncommitted = self.uncommitted();
-                if !self.commits_itself() || self.plan.delivery == Delivery::AtMostOnce {
-                    uncommitted.clear();
-                }
-                let waits = !uncommitted.is_empty();
-                let commit = if waits {
-                    self.commit(now_us, &uncommitted, true, recorder, calls)
-                } else {
-                    OpId(0)
-                };
-                self.callback = Some(Callback {
-                    id,
-                    partitions,
-                    commit,
-                });
-                if !waits {
-                    self.revoked(now_us, recorder, calls);
-                }
-            }
-        }
-    }
-
-    /// The revoked listener returns.
-    fn revoked(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
-        let Some(Callback { id, partitions, .. }) = self.callback.take() else {
-            return;
-        };
-        self.give_up(&partitions);
-        let revoked = Ev::Revoked {
-            g: self.group.clone(),
-            generation: self.member.generation,
-            mid: self.member.member_id.to_string(),
-            ps: self.numbers(&partitions, recorder),
-        };
-        self.tell(now_us, revoked, recorder);
-        calls.push_back(Command::CallbackDone { callback: id });
-    }
-
-    fn give_up(&mut self, partitions: &[TopicPartition]) {
-        for named in partitions {
-            if let Some(id) = self.identified(named) {
-                self.owned.remove(&id);
-            }
-            if self.paused.as_ref().is_some_and(|(p, _)| p == named) {
-                self.paused = None;
-            }
-        }
-    }
-
-    /// A commit ended.
-    fn committed(
-        &mut self,
-        now_us: u64,
-        (name, member): (CommitName, &GroupMember),
-        result: Result<(), ClientError>,
-        (attempts, definite): (u32, bool),
-        recorder: &mut Recorder,
-        calls: &mut VecDeque<Command>,
-    ) {
-        let Some(commit) = self.committing.remove(&name) else {
-            return;
-        };
-        let of = Res::As {
-            generation: member.generation,
-            mid: member.member_id.to_string(),
-        };
-        match result {
-            Ok(()) => {
-                self.journal.ok(now_us, recorder, commit.op, of);
-                for (id, offset) in commit.offsets {
-                    if let Some(progress) = self.owned.get_mut(&id) {
-                        progress.committed = progress.committed.max(offset);
-                    }
-                }
-            }
-            Err(error) => {
-                let er = Er::new(error, attempts);
-                if definite {
-                    self.journal.fail(now_us, recorder, commit.op, er);
-                } else {
-                    self.journal.info(now_us, recorder, commit.op, (er, of));
-                }
-            }
-        }
-        let waiting = self.callback.as_ref().map(|callback| callback.commit);
-        if waiting == Some(commit.op) {
-            self.revoked(now_us, recorder, calls);
-        }
-        if let State::Committing(op, batch) = &self.state
-            && *op == commit.op
-        {
-            let batch = batch.clone().filter(|_| result.is_ok());
-            self.state = State::Turn { at_us: now_us };
-            if let Some(batch) = batch {
-                self.work(now_us, batch);
-            }
-        }
     }
 
     fn poll_failed(
@@ -699,22 +371,6 @@ impl Member {
         }
         self.state = State::Turn { at_us: now_us };
     }
-}
-
-/// What a group has committed, as the history says it.
-pub(super) fn committed_offsets(
-    offsets: Vec<(TopicPartition, Option<OffsetAndMetadata>)>,
-    number: impl Fn(&TopicPartition) -> Option<u32>,
-) -> Res {
-    let found = offsets.into_iter().filter_map(|(named, offset)| {
-        let p = number(&named)?;
-        let Some(offset) = offset else {
-            return Some((p, -1, 0));
-        };
-        let w = offset.metadata.parse().unwrap_or(0);
-        Some((p, offset.offset.0, w))
-    });
-    Res::Committed(found.collect())
 }
 
 /// Before a call that failed is made again, in microseconds.
@@ -795,34 +451,11 @@ impl App for Member {
                 from,
                 to,
                 why,
-            } => {
-                if let Some(progress) = self.owned.get_mut(&partition) {
-                    progress.position = to.0;
-                    if why == broker_model::client::command::ResetReason::Committed {
-                        progress.committed = to.0;
-                        progress.processed = to.0;
-                    }
-                }
-                let reset = (partition, from.0, to.0, why);
-                record_reset(&self.journal, now_us, reset, recorder);
-            }
+            } => self.reset(now_us, (partition, from.0, to.0, why), recorder),
             Event::Committing {
                 commit: name @ CommitName::Auto(_),
                 offsets,
-            } => {
-                let offsets = offsets.iter().filter_map(|(named, offset)| {
-                    let id = self.identified(named)?;
-                    Some((id, offset.offset.0))
-                });
-                let offsets: Vec<_> = offsets.collect();
-                if let Some(before) = self.committing.remove(&name) {
-                    let error = Er::new(ClientError::TimedOut, 0);
-                    let outcome = (error, Res::Unit);
-                    self.journal.info(now_us, recorder, before.op, outcome);
-                }
-                let op = self.record_commit(now_us, 0, &offsets, true, recorder);
-                self.committing.insert(name, Commit { op, offsets });
-            }
+            } => self.commits_by_itself(now_us, name, &offsets, recorder),
             Event::Committed {
                 commit,
                 member,

@@ -142,7 +142,9 @@ mod tests {
     fn a_partition_with_two_owners_is_stuck() {
         let two = case(400_000).member(11, &[QUICK]).owns(11, 3);
         two.phase("done").end().is_stuck("orders-0 has 2 owners");
-        let two = case(400_000).member(11, &[QUICK]).is_assigned(11, 4, &[]);
+        let two = case(400_000)
+            .member(11, &[QUICK])
+            .hears_assigned(11, 4, &[]);
         two.phase("done").end().is_stuck("no common generation");
     }
 

@@ -64,7 +64,7 @@ mod tests {
         // A commit may be the first to know of an epoch.
         case()
             .commits(10, 7, 1, 3)
-            .is_assigned(10, 6, &[])
+            .hears_assigned(10, 6, &[])
             .end()
             .fails("generation 7");
         case().revokes(10, 4).end().fails("generation 4");
@@ -72,7 +72,11 @@ mod tests {
 
     #[test]
     fn a_generation_that_rises_passes_and_a_new_member_starts_anew() {
-        case().is_assigned(10, 6, &[]).revokes(10, 6).end().passes();
+        case()
+            .hears_assigned(10, 6, &[])
+            .revokes(10, 6)
+            .end()
+            .passes();
         case().loses(10, 5).owns(10, 2).end().is_silent();
         case().revokes(10, 5).end().is_silent();
     }
@@ -82,7 +86,7 @@ mod tests {
         case()
             .commits(10, 6, 1, 3)
             .revokes(10, 5)
-            .is_assigned(10, 6, &[])
+            .hears_assigned(10, 6, &[])
             .end()
             .is_silent();
     }

@@ -138,7 +138,7 @@ mod tests {
             .fails("orders-0 has two owners in generation 3 of g");
         // Who keeps what it has owns it in the next generation, too.
         case(&[])
-            .is_assigned(10, 4, &[])
+            .hears_assigned(10, 4, &[])
             .owns(11, 4)
             .end()
             .fails("two owners in generation 4");
@@ -173,7 +173,7 @@ mod tests {
         );
         case(&[])
             .line(Body::Part(second))
-            .is_assigned(11, 3, &[1])
+            .hears_assigned(11, 3, &[1])
             .end()
             .passes();
         case(&[]).revokes(10, 3).owns(11, 4).end().is_silent();

@@ -252,7 +252,7 @@ mod tests {
         case().owns(11, 4).dies(10).end().is_silent();
         // Its listener is called late.
         case()
-            .is_assigned(11, 2, &[0])
+            .hears_assigned(11, 2, &[0])
             .revokes(10, 3)
             .end()
             .is_silent();

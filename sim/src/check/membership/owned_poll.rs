@@ -101,7 +101,7 @@ mod tests {
             .polls(10, 0, &[])
             .calls(10, resume)
             .polls(10, 0, &[(0, 100)])
-            .is_assigned(10, 2, &[])
+            .hears_assigned(10, 2, &[])
             .polls(10, 1, &[(1, 101)])
             .end()
             .passes();

@@ -123,7 +123,7 @@ mod tests {
         case(ONE)
             .begins_commit(10, 3, 1, 5)
             .refused(10, 1, 82)
-            .is_fenced(10)
+            .hears_fenced(10)
             .commits(11, 3, 2, 5)
             .end()
             .passes();

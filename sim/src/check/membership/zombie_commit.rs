@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn epochs_of_members_differ() {
         case("consumer")
-            .is_assigned(11, 4, &[])
+            .hears_assigned(11, 4, &[])
             .commits(10, 3, 1, 5)
             .end()
             .is_silent();

@@ -55,11 +55,11 @@ impl Case {
 
     /// Partition 0 is assigned to a member.
     pub(in crate::check) fn owns(self, a: A, generation: i32) -> Self {
-        self.is_assigned(a, generation, &[0])
+        self.hears_assigned(a, generation, &[0])
     }
 
     /// The assigned listener is called.
-    pub(in crate::check) fn is_assigned(self, a: A, generation: i32, ps: &[P]) -> Self {
+    pub(in crate::check) fn hears_assigned(self, a: A, generation: i32, ps: &[P]) -> Self {
         let ev = Ev::Assigned {
             g: GROUP.to_owned(),
             generation,
@@ -97,7 +97,7 @@ impl Case {
     }
 
     /// A member was fenced, and gives up.
-    pub(in crate::check) fn is_fenced(self, a: A) -> Self {
+    pub(in crate::check) fn hears_fenced(self, a: A) -> Self {
         self.hears(a, Ev::Fenced { c: 82 })
     }
 

@@ -349,24 +349,31 @@ impl World {
             Note::BrokerFenced { fenced: false, .. } => {
                 self.processes.all.entry(node).or_default().serving = true;
             }
-            Note::Coordinator {
-                partition: id,
-                change,
-                ..
-            } => {
-                let coordinators = &mut self.members.coordinators;
-                coordinators.changed(self.n, node, id.partition, change);
-                let partition = self.indexes.get(id).map(|&index| &self.partitions[index]);
-                let now = (self.n, self.t_us);
-                let groups = &mut self.groups;
-                groups.coordinator_note((node, note), now, partition, &mut moment.groups);
-            }
-            Note::ClassicGroup { .. } | Note::ConsumerGroup { .. } | Note::Offsets { .. } => {
-                let now = (self.n, self.t_us);
-                let groups = &mut self.groups;
-                groups.group_note((node, note), now, &mut moment.groups);
-            }
+            Note::Coordinator { .. }
+            | Note::ClassicGroup { .. }
+            | Note::ConsumerGroup { .. }
+            | Note::Offsets { .. } => self.group_note(node, note),
             _ => self.replica_note(node, note),
+        }
+    }
+
+    /// A coordinator says something of itself or of its groups.
+    fn group_note(&mut self, node: NodeId, note: &Note) {
+        let moment = &mut self.moment.groups;
+        let now = (self.n, self.t_us);
+        if let Note::Coordinator {
+            partition: id,
+            change,
+            ..
+        } = note
+        {
+            let coordinators = &mut self.members.coordinators;
+            coordinators.changed(self.n, node, id.partition, change);
+            let partition = self.indexes.get(id).map(|&index| &self.partitions[index]);
+            self.groups
+                .coordinator_note((node, note), now, partition, moment);
+        } else {
+            self.groups.group_note((node, note), now, moment);
         }
     }
 

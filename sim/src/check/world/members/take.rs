@@ -255,24 +255,7 @@ impl Members {
                 mid,
                 ps,
                 ..
-            } => {
-                moment.assigned = true;
-                // One of the consumer protocol joins again as the same member, perhaps in the same epoch.
-                member.told_gone = member.told_gone.take().filter(|told| told.mid != *mid);
-                let before = member.knows(mid, *generation);
-                moment.generations = Some((before, *generation));
-                member.assigned_in = *generation;
-                member.first_assigned_n.get_or_insert(line.n);
-                member.last_assigned_n = line.n;
-                member.assigned_us = line.t;
-                let rises = &mut self.groups[group].rises;
-                if rises.last().is_none_or(|&(_, known)| known < *generation) {
-                    rises.push((line.n, *generation));
-                }
-                for &(p, _) in ps {
-                    self.begin(line, a, p, *generation, clients, moment);
-                }
-            }
+            } => self.assigned(line, a, (mid, *generation, ps), clients, moment),
             Ev::Revoked {
                 generation,
                 mid,
@@ -323,6 +306,36 @@ impl Members {
             Ev::Died => self.over(line, a, Ended::Died, moment),
         }
         true
+    }
+
+    fn assigned(
+        &mut self,
+        line: &Line,
+        a: A,
+        (mid, generation, ps): (&str, i32, &[(P, i64)]),
+        clients: &Clients,
+        moment: &mut MemberMoment,
+    ) {
+        let Some(member) = self.members.get_mut(&a) else {
+            return;
+        };
+        let group = member.group;
+        moment.assigned = true;
+        // One of the consumer protocol joins again as the same member, perhaps in the same epoch.
+        member.told_gone = member.told_gone.take().filter(|told| told.mid != *mid);
+        let before = member.knows(mid, generation);
+        moment.generations = Some((before, generation));
+        member.assigned_in = generation;
+        member.first_assigned_n.get_or_insert(line.n);
+        member.last_assigned_n = line.n;
+        member.assigned_us = line.t;
+        let rises = &mut self.groups[group].rises;
+        if rises.last().is_none_or(|&(_, known)| known < generation) {
+            rises.push((line.n, generation));
+        }
+        for &(p, _) in ps {
+            self.begin(line, a, p, generation, clients, moment);
+        }
     }
 
     fn begin(

@@ -80,13 +80,14 @@ fn replaced_by(
     (a, member): (A, &MemberFacts),
     before_n: u64,
 ) -> Option<A> {
-    member.first_assigned_n?;
+    let joined_n = member.first_assigned_n?;
     let mut others = group.members.iter().copied().filter(|&other| other != a);
     others.find(|&other| {
         let other = world.members.member(other);
         other.is_some_and(|other| {
             let assigned_n = other.first_assigned_n.unwrap_or(u64::MAX);
             other.gates.instance == member.gates.instance
+                && other.subscribed_n.is_some_and(|n| joined_n < n)
                 && assigned_n < before_n
                 && member.last_assigned_n < assigned_n
         })

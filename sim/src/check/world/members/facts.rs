@@ -19,6 +19,8 @@ pub(crate) struct MemberFacts {
     pub(crate) topics: BTreeSet<String>,
     pub(crate) pattern: Option<String>,
     pub(crate) subscriptions: u32,
+    /// When it first did: it cannot have joined before.
+    pub(crate) subscribed_n: Option<u64>,
     /// As whom it was seen last.
     pub(crate) mid: String,
     /// The largest generation or member epoch that it knew in its membership, 0 for none.

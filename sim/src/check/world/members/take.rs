@@ -101,6 +101,7 @@ impl Members {
                 member.topics = topics.iter().cloned().collect();
                 member.pattern.clone_from(pattern);
                 member.subscriptions += 1;
+                member.subscribed_n.get_or_insert(line.n);
             }
             Op::Pause { ps } => member.paused.extend(ps),
             Op::Resume { ps } => member.paused.retain(|p| !ps.contains(p)),
@@ -445,6 +446,7 @@ impl MemberFacts {
             topics: Default::default(),
             pattern: None,
             subscriptions: 0,
+            subscribed_n: None,
             mid: String::new(),
             generation: 0,
             assigned_in: 0,

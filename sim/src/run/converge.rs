@@ -189,7 +189,7 @@ struct Group {
 }
 
 /// Every partition has one owner.
-const SETTLED: &str = "group-settles/LIV-6";
+const SETTLED: &str = "groups-settle/LIV-6";
 
 impl Default for Group {
     fn default() -> Self {

@@ -103,12 +103,11 @@ fn what_was_given_up_is_not_read_even_if_the_coordinator_is_gone() {
         ("request.timeout.ms", "60000"),
     ]);
     rig.join("range", &[0]);
-    rig.answer_committed(7);
     rig.harness.advance(3_000);
     rig.answer_heartbeat(Some(ResponseError::RebalanceInProgress));
     let (callback, what, _) = rig.take_callback();
     assert_eq!(what, RebalanceCallback::Revoked);
-    rig.answer_fetch(0, 7, 2);
+    rig.answer_fetch(0, 5, 2);
     // The session is over meanwhile, the coordinator is looked for, and the poll's time is up.
     rig.harness.advance(20_000);
     rig.callback_done(callback);

@@ -135,21 +135,7 @@ impl ConsumerFold {
                 self.target.insert(member.clone(), partitions.clone());
                 None
             }
-            It::Subscribed {
-                member,
-                instance,
-                topics,
-                regex,
-                classic,
-            } => {
-                let joins = !self.members.contains_key(member);
-                let changed = self.member_or_new(member, n);
-                changed.instance.clone_from(instance);
-                changed.topics.clone_from(topics);
-                changed.regex.clone_from(regex);
-                changed.classic = *classic;
-                joins.then_some(Step::Members { group })
-            }
+            It::Subscribed { .. } => self.subscribe(change, n).then_some(Step::Members { group }),
             It::Assigned { member, .. } => {
                 let said = reported.get(&(group.clone(), member.clone())).cloned();
                 Some(self.assign(group, change, n, said))
@@ -171,16 +157,11 @@ impl ConsumerFold {
                 previous,
                 member,
             } => {
-                self.remove(previous);
-                self.fenced.remove(member);
-                self.fenced.insert(previous.clone(), instance.clone());
+                self.replace(instance, (previous, member));
                 Some(Step::Members { group })
             }
             It::Removed { member, .. } => {
-                let gone = self.remove(member);
-                if let Some(instance) = gone.and_then(|gone| gone.instance) {
-                    self.fenced.retain(|_, other| *other != instance);
-                }
+                self.throw_out(member);
                 Some(Step::Members { group })
             }
             It::Loaded {
@@ -195,9 +176,39 @@ impl ConsumerFold {
         }
     }
 
-    fn member_or_new(&mut self, member: &StrBytes, n: u64) -> &mut Member {
+    /// What a member says of itself; whether it is new.
+    fn subscribe(&mut self, change: &ConsumerGroupChange, n: u64) -> bool {
+        let ConsumerGroupChange::Subscribed {
+            member,
+            instance,
+            topics,
+            regex,
+            classic,
+        } = change
+        else {
+            unreachable!("the caller looked");
+        };
+        let joins = !self.members.contains_key(member);
         let new = || Member::new(n);
-        self.members.entry(member.clone()).or_insert_with(new)
+        let changed = self.members.entry(member.clone()).or_insert_with(new);
+        changed.instance.clone_from(instance);
+        changed.topics.clone_from(topics);
+        changed.regex.clone_from(regex);
+        changed.classic = *classic;
+        joins
+    }
+
+    fn replace(&mut self, instance: &StrBytes, (previous, member): (&StrBytes, &StrBytes)) {
+        self.remove(previous);
+        self.fenced.remove(member);
+        self.fenced.insert(previous.clone(), instance.clone());
+    }
+
+    fn throw_out(&mut self, member: &StrBytes) {
+        let gone = self.remove(member);
+        if let Some(instance) = gone.and_then(|gone| gone.instance) {
+            self.fenced.retain(|_, other| *other != instance);
+        }
     }
 
     fn assign(

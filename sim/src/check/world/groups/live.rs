@@ -94,22 +94,7 @@ impl Live {
             holder: None,
         };
         match change {
-            ClassicGroupChange::Loaded {
-                state,
-                generation,
-                members,
-                topics,
-            } => {
-                *self = Self::new(stored.map_or(t_us, |stored| stored.t_us));
-                self.state = *state;
-                self.generation = *generation;
-                self.topics.clone_from(topics);
-                for (id, instance) in members {
-                    let known = stored.and_then(|stored| stored.members.get(id));
-                    let part = known.map(|(_, part)| part.clone()).unwrap_or_default();
-                    self.insert(id, instance.clone(), part, t_us);
-                }
-            }
+            ClassicGroupChange::Loaded { .. } => self.load(change, stored, t_us),
             ClassicGroupChange::State { to, generation, .. } => {
                 self.turn_to(*to, *generation, t_us)
             }
@@ -153,15 +138,45 @@ impl Live {
                 member,
             } => {
                 was.holder = self.instances.get(instance).cloned();
-                let part = self.members.remove(previous).map(|it| it.part);
-                self.took_back |= self.fenced.remove(member).is_some();
-                self.fenced.insert(previous.clone(), instance.clone());
-                let part = part.unwrap_or_default();
-                self.insert(member, Some(instance.clone()), part, t_us);
+                self.replace(instance, (previous, member), t_us);
             }
             ClassicGroupChange::Stored { .. } | ClassicGroupChange::Deleted => {}
         }
         was
+    }
+
+    fn load(&mut self, change: &ClassicGroupChange, stored: Option<&Stored>, t_us: u64) {
+        let ClassicGroupChange::Loaded {
+            state,
+            generation,
+            members,
+            topics,
+        } = change
+        else {
+            return;
+        };
+        *self = Self::new(stored.map_or(t_us, |stored| stored.t_us));
+        self.state = *state;
+        self.generation = *generation;
+        self.topics.clone_from(topics);
+        for (id, instance) in members {
+            let known = stored.and_then(|stored| stored.members.get(id));
+            let part = known.map(|(_, part)| part.clone()).unwrap_or_default();
+            self.insert(id, instance.clone(), part, t_us);
+        }
+    }
+
+    fn replace(
+        &mut self,
+        instance: &StrBytes,
+        (previous, member): (&StrBytes, &StrBytes),
+        t_us: u64,
+    ) {
+        let part = self.members.remove(previous).map(|it| it.part);
+        self.took_back |= self.fenced.remove(member).is_some();
+        self.fenced.insert(previous.clone(), instance.clone());
+        let part = part.unwrap_or_default();
+        self.insert(member, Some(instance.clone()), part, t_us);
     }
 
     fn turn_to(&mut self, to: ClassicGroupState, generation: i32, t_us: u64) {

@@ -134,7 +134,7 @@ fn every_script_is_named_and_every_bug_has_one() {
     let named: BTreeSet<String> = SCRIPTS.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(files, named);
     for bug in Bug::ALL {
-        let is_listed = NO_SCRIPT.iter().any(|(listed, _)| listed == bug);
+        let is_listed = NO_SCRIPT.iter().any(|(listed, _)| *listed == bug);
         assert_ne!(named.contains(bug.id()), is_listed, "{}", bug.id());
     }
 }

@@ -3,7 +3,7 @@
 //! Whatever it is, it says what happens to it in the same facts, and leaves in order when it is told.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread::Builder;
@@ -53,6 +53,9 @@ pub(crate) struct Place {
     pub(crate) topic: String,
     pub(crate) config: Config,
 }
+
+/// How much of what a member said is shown.
+const SAID: usize = 12;
 
 /// Properties, in the library's own names.
 pub(crate) type Config = BTreeMap<String, String>;
@@ -186,8 +189,9 @@ impl Member {
             said,
             ..
         } = self;
+        let last = &said[said.len().saturating_sub(SAID)..];
         format!(
-            "{library:?}, {state}, owns {owned:?}; its listener: {callbacks:?}; it said {said:?}"
+            "{library:?}, {state}, owns {owned:?}; its listener: {callbacks:?}; it said last {last:#?}"
         )
     }
 }
@@ -225,19 +229,24 @@ fn program(
     let mut child = spawned.expect("the program is there");
     let stdin = child.stdin.take();
     let stdout = child.stdout.take().expect("it is piped");
-    let mut stderr = child.stderr.take().expect("it is piped");
-    Builder::new()
-        .spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                // Nobody listens once the test is over.
-                drop(facts.send((number, fact(&line))));
-            }
-            let mut said = String::new();
-            drop(stderr.read_to_string(&mut said));
-            drop(facts.send((number, Fact::Said(said))));
-            drop(facts.send((number, Fact::Ended)));
-        })
-        .expect("a thread");
+    let stderr = child.stderr.take().expect("it is piped");
+    let errors = facts.clone();
+    // While it runs: why a member that hangs does so is said nowhere else.
+    let saying = Builder::new().spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            drop(errors.send((number, Fact::Said(line))));
+        }
+    });
+    let saying = saying.expect("a thread");
+    let telling = Builder::new().spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            // Nobody listens once the test is over.
+            drop(facts.send((number, fact(&line))));
+        }
+        drop(saying.join());
+        drop(facts.send((number, Fact::Ended)));
+    });
+    drop(telling.expect("a thread"));
     Hand::Program(child, stdin)
 }
 

@@ -6,6 +6,7 @@ It says what librdkafka.py says.
 """
 
 import json
+import logging
 import sys
 import threading
 
@@ -47,6 +48,7 @@ class Listener(ConsumerRebalanceListener):
 
 
 def main():
+    logging.basicConfig(format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
     bootstrap, group, topic, config = sys.argv[1:]
     config = json.loads(config)
     assignor = ASSIGNORS[config.pop("partition_assignment_strategy", "range")]

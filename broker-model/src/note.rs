@@ -58,6 +58,15 @@ pub enum Note {
     },
     /// … and the last written state is on disk.
     QuorumStateFlushed,
+    /// A Vote request gets the vote, which is yet to be written.
+    VoteCast {
+        /// Who asked.
+        candidate: NodeId,
+        /// The candidate's epoch.
+        epoch: LeaderEpoch,
+        /// Whether it only asked what it would get (KIP-996).
+        pre_vote: bool,
+    },
     /// A Vote request is being answered.
     VoteAnswered {
         /// Who asked.

@@ -92,6 +92,11 @@ impl RaftClient {
             .quorum
             .can_grant_vote(candidate, log_is_up_to_date, pre_vote);
         if granted && !pre_vote && self.quorum.election().voted.is_none() {
+            cx.effects.note(Note::VoteCast {
+                candidate: candidate.id,
+                epoch,
+                pre_vote,
+            });
             self.vote_for(cx, candidate);
         }
         if pre_vote && !granted {

@@ -24,7 +24,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    RaftRecovered, RaftRole, QuorumStateWritten, QuorumStateFlushed, VoteAnswered, RaftAppend,
+    RaftRecovered, RaftRole, QuorumStateWritten, QuorumStateFlushed, VoteCast, VoteAnswered, RaftAppend,
     RaftFlushed, RaftTruncate, RaftFetched, RaftHighWatermark, ControllerActive,
     ControllerInactive, PartitionCommitted, BrokerCommitted, TopicCommitted, ProducerIdsCommitted,
     MetadataApplied, PartitionApplied, AlterPartitionAccepted, LeaderElected, LogRecovered,
@@ -77,7 +77,7 @@ macro_rules! same_name {
 
 fn of_note(note: &Note) -> Kind {
     same_name! { note;
-        RaftRecovered, RaftRole, QuorumStateWritten, QuorumStateFlushed, VoteAnswered, RaftAppend,
+        RaftRecovered, RaftRole, QuorumStateWritten, QuorumStateFlushed, VoteCast, VoteAnswered, RaftAppend,
         RaftFlushed, RaftTruncate, RaftFetched, RaftHighWatermark, ControllerActive,
         ControllerInactive, PartitionCommitted, BrokerCommitted, TopicCommitted,
         ProducerIdsCommitted, MetadataApplied, PartitionApplied, AlterPartitionAccepted,

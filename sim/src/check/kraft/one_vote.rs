@@ -16,9 +16,8 @@ use crate::observe::{Fact, Observed};
 pub(in crate::check) struct OneVote {
     /// For each voter and epoch: whom it voted for, when that was certain.
     votes: BTreeMap<(NodeId, LeaderEpoch), (NodeId, u64)>,
-    /// Each node's last vote for another: who, in which epoch, and when it was on disk. A pre-vote that
-    /// is answered by then took it; if the answer to a vote is lost, the next question comes later.
-    cast: BTreeMap<NodeId, (NodeId, LeaderEpoch, Option<u64>)>,
+    /// The vote that each node casts, for whoever asked for it. Only such a one may be written.
+    cast: BTreeMap<NodeId, (NodeId, LeaderEpoch)>,
 }
 
 impl Check for OneVote {
@@ -28,6 +27,7 @@ impl Check for OneVote {
 
     fn wants(&self) -> &'static [Kind] {
         &[
+            Kind::VoteCast,
             Kind::VoteAnswered,
             Kind::QuorumStateFlushed,
             Kind::QuorumStateWritten,
@@ -42,9 +42,6 @@ impl Check for OneVote {
         };
         match *note {
             Note::QuorumStateFlushed => {
-                if let Some((.., at_us)) = self.cast.get_mut(&node) {
-                    at_us.get_or_insert(event.t_us);
-                }
                 let durable = world.raft.node(node).map(|node| node.durable);
                 if let Some(state) = durable
                     && let Some(candidate) = state.voted
@@ -59,8 +56,15 @@ impl Check for OneVote {
                 let before = world.moment.raft.written;
                 let is_new = (epoch, voted) != (before.epoch, before.voted);
                 if let Some(candidate) = voted.filter(|&voted| voted != node && is_new) {
-                    self.cast.insert(node, (candidate, epoch, None));
+                    self.written(event, node, (candidate, epoch), sink);
                 }
+            }
+            Note::VoteCast {
+                candidate,
+                epoch,
+                pre_vote: false,
+            } => {
+                self.cast.insert(node, (candidate, epoch));
             }
             Note::RaftRole {
                 epoch,
@@ -91,6 +95,23 @@ fn stays(event: &Observed<'_>, node: NodeId, epoch: LeaderEpoch, world: &World, 
 }
 
 impl OneVote {
+    /// A vote for another one is written.
+    fn written(
+        &self,
+        event: &Observed<'_>,
+        node: NodeId,
+        (candidate, epoch): (NodeId, LeaderEpoch),
+        sink: &mut Sink,
+    ) {
+        if self.cast.get(&node) != Some(&(candidate, epoch)) {
+            let vote = format!("for n{candidate} in epoch {epoch}");
+            sink.fail(
+                Violation::new(format!("n{node} voted where it was only asked"))
+                    .fact("voted", event.t_us, vote),
+            );
+        }
+    }
+
     /// A voter answers that the candidate has its vote, or would have it.
     fn granted(
         &mut self,
@@ -101,19 +122,8 @@ impl OneVote {
     ) {
         let vote = format!("for n{candidate} in epoch {epoch}");
         if pre_vote {
-            let took = self.cast.get(&node).is_some_and(|&(voted, of, at_us)| {
-                let by_now = at_us.is_none_or(|at_us| at_us == event.t_us);
-                (voted, of) == (candidate, epoch) && by_now
-            });
-            if took {
-                sink.fail(
-                    Violation::new(format!("n{node} voted where it was only asked"))
-                        .fact("voted", event.t_us, vote),
-                );
-            }
             return;
         }
-        self.cast.remove(&node);
         let durable = self
             .votes
             .get(&(node, epoch))
@@ -177,9 +187,18 @@ mod tests {
         }
     }
 
+    fn casts(epoch: i32, candidate: i32) -> Note {
+        Note::VoteCast {
+            candidate: NodeId(candidate),
+            epoch: LeaderEpoch(epoch),
+            pre_vote: false,
+        }
+    }
+
     #[test]
     fn a_second_vote_in_the_same_epoch_is_found() {
         Case::of(make::<OneVote>)
+            .note(3, casts(4, 1))
             .note(3, writes(4, 1))
             .note(3, Note::QuorumStateFlushed)
             .note(3, answers(1, 4, false))
@@ -191,6 +210,7 @@ mod tests {
     #[test]
     fn a_vote_that_is_only_in_memory_is_found() {
         Case::of(make::<OneVote>)
+            .note(3, casts(4, 1))
             .note(3, writes(4, 1))
             .note(3, answers(1, 4, false))
             .end()
@@ -202,10 +222,12 @@ mod tests {
         Case::of(make::<OneVote>)
             .note(3, answers(2, 4, true))
             .note(3, answers(1, 4, true))
+            .note(3, casts(4, 1))
             .note(3, writes(4, 1))
             .note(3, Note::QuorumStateFlushed)
             .note(3, answers(1, 4, false))
             .note(3, answers(1, 4, false))
+            .note(3, casts(5, 2))
             .note(3, writes(5, 2))
             .note(3, Note::QuorumStateFlushed)
             .note(3, answers(2, 5, false))
@@ -215,31 +237,22 @@ mod tests {
 
     #[test]
     fn a_pre_vote_that_takes_the_vote_is_found() {
-        Case::of(make::<OneVote>)
-            .note(3, writes(4, 1))
-            .note(3, Note::QuorumStateFlushed)
-            .back_ms(1)
-            .note(3, answers(1, 4, true))
-            .end()
-            .fails("voted where it was only asked");
-        // The vote was asked for, and its answer went before.
-        Case::of(make::<OneVote>)
-            .note(3, writes(4, 1))
-            .note(3, Note::QuorumStateFlushed)
-            .back_ms(1)
-            .note(3, answers(1, 4, false))
-            .back_ms(1)
-            .note(3, answers(1, 4, true))
-            .end()
-            .passes();
-        // Its answer was lost, and whoever has the vote asks again.
-        Case::of(make::<OneVote>)
-            .note(3, writes(4, 1))
-            .note(3, Note::QuorumStateFlushed)
-            .wait_ms(300)
-            .note(3, answers(1, 4, true))
-            .end()
-            .is_silent();
+        let asked = |pre_vote| {
+            let cast = Note::VoteCast {
+                candidate: NodeId(1),
+                epoch: LeaderEpoch(4),
+                pre_vote,
+            };
+            Case::of(make::<OneVote>).note(3, cast)
+        };
+        let votes = |case: Case| {
+            let case = case.note(3, writes(4, 1)).note(3, Note::QuorumStateFlushed);
+            case.note(3, answers(1, 4, true)).end()
+        };
+        votes(Case::of(make::<OneVote>)).fails("voted where it was only asked");
+        votes(asked(true)).fails("voted where it was only asked");
+        // The answer to the vote was lost, and whoever has it asks again.
+        votes(asked(false)).is_silent();
     }
 
     #[test]
@@ -264,7 +277,9 @@ mod tests {
     #[test]
     fn a_vote_that_nobody_heard_of_may_be_forgotten() {
         Case::of(make::<OneVote>)
+            .note(3, casts(4, 1))
             .note(3, writes(4, 1))
+            .note(3, casts(4, 2))
             .note(3, writes(4, 2))
             .note(3, Note::QuorumStateFlushed)
             .note(3, answers(2, 4, false))

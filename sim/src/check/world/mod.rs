@@ -299,6 +299,7 @@ impl World {
             | Note::RaftRole { .. }
             | Note::QuorumStateWritten { .. }
             | Note::QuorumStateFlushed
+            | Note::VoteCast { .. }
             | Note::VoteAnswered { .. }
             | Note::RaftAppend { .. }
             | Note::RaftFlushed { .. }

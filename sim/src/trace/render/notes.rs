@@ -45,6 +45,9 @@ impl Names {
                 ("persist", format!("quorum-state epoch {epoch}{voted}"))
             }
             Note::QuorumStateFlushed => ("persist", "quorum-state flushed".to_owned()),
+            Note::VoteCast {
+                candidate, epoch, ..
+            } => ("cast", format!("vote epoch {epoch} for n{candidate}")),
             Note::VoteAnswered {
                 candidate,
                 epoch,

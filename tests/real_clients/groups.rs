@@ -10,6 +10,8 @@ use super::served::{Scratch, Served};
 const RECORDS: usize = 3_000;
 /// What the others may take, once the session is over, to hear of it and to share anew.
 const REBALANCE: Duration = Duration::from_secs(6);
+/// Of static members: who comes back later is rightly replaced, and a program may start slowly.
+const LONG_SESSION_MS: &str = "45000";
 /// What a static member that is restarted in time must not outlive.
 const WATCH: Duration = Duration::from_secs(3);
 
@@ -53,7 +55,12 @@ fn members_of_kafkajs_lose_nothing_when_one_dies() {
 #[ignore = "needs confluent-kafka and kafka-python, and opens ports"]
 fn a_static_member_comes_back_without_a_rebalance() {
     let data = Scratch::new("static");
-    let served = Served::start(&data.0, port::STATIC, PROPERTIES);
+    let mut properties = PROPERTIES.to_vec();
+    properties.extend([
+        ("group.consumer.max.session.timeout.ms", LONG_SESSION_MS),
+        ("group.consumer.session.timeout.ms", LONG_SESSION_MS),
+    ]);
+    let served = Served::start(&data.0, port::STATIC, &properties);
     let ways = [
         ("static-range", classic("range"), How::Killed),
         (
@@ -121,9 +128,14 @@ fn one_dies(port: u16, ways: &[(&str, Way)]) {
 fn comes_back(served: &Served, name: &str, way: &Way, how: How) {
     let mut group = Group::new(served, name);
     group.produce(RECORDS);
-    let instance_id = match way.library {
-        Library::KafkaPython => "group_instance_id",
-        _ => "group.instance.id",
+    let (instance_id, session_timeout) = match way.library {
+        Library::KafkaPython => ("group_instance_id", "session_timeout_ms"),
+        _ => ("group.instance.id", "session.timeout.ms"),
+    };
+    let way = match way.config.contains_key(session_timeout) {
+        true => way.with(session_timeout, LONG_SESSION_MS),
+        // It is the nodes' with the consumer protocol.
+        false => way.clone(),
     };
     for instance in ["a", "b", "c"] {
         group.join(&way.with(instance_id, instance));

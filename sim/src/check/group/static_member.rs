@@ -1,22 +1,29 @@
 //! A `group.instance.id` has one member. A newer one takes its place, and the id that it had counts for
 //! nothing from then on. KIP-345; `ClassicGroup.replaceStaticMember`, `ConsumerGroup.staticMember`.
 //!
-//! If the replacement could not be written, the old id takes its place back.
+//! If the replacement could not be written, the old id takes its place back. Once a member was told its
+//! part under its new id, the next coordinator knows that id too (KAFKA-10284).
 
 use std::collections::BTreeMap;
 
-use broker_model::note::{ClassicGroupChange, Note, OffsetsChange};
+use broker_model::note::{ClassicGroupChange, CoordinatorChange, Note, OffsetsChange};
 use broker_model::types::StrBytes;
 
 use super::{Seen, decided, seen};
 use crate::check::world::groups::consumer::ConsumerFold;
 use crate::check::world::groups::fold::Step;
 use crate::check::{Check, Kind, Sink, Violation, World};
-use crate::observe::Observed;
+use crate::history::{Body, Ev};
+use crate::observe::{Fact, Observed};
 
 /// See the module.
 #[derive(Default)]
-pub(in crate::check) struct StaticMember;
+pub(in crate::check) struct StaticMember {
+    /// The ids of an instance of a classic group, by group and instance, in the order in which they first had it.
+    ids: BTreeMap<(StrBytes, StrBytes), Vec<StrBytes>>,
+    /// By group and id, in which generation a member was last told its part.
+    told: BTreeMap<(String, String), i32>,
+}
 
 impl Check for StaticMember {
     fn name(&self) -> &'static str {
@@ -24,11 +31,18 @@ impl Check for StaticMember {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Coordinator, Kind::ClassicGroup, Kind::Offsets]
+        &[
+            Kind::Coordinator,
+            Kind::ClassicGroup,
+            Kind::Offsets,
+            Kind::ClientEvent,
+        ]
     }
 
     fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
-        if let Some((seen, _)) = decided(event, world) {
+        if let Fact::History(line) = event.fact {
+            self.hear(&line.b);
+        } else if let Some((seen, _)) = decided(event, world) {
             let mut judged: Option<&StrBytes> = None;
             for step in &seen.moment.steps {
                 if !matches!(step, Step::Members { .. } | Step::Assigned(_))
@@ -43,13 +57,103 @@ impl Check for StaticMember {
             }
         } else if let Some(seen) = seen(event, world) {
             match seen.note {
-                Note::ClassicGroup { group, change, .. } => classic(&seen, group, change, sink),
+                Note::ClassicGroup { group, change, .. } => {
+                    self.learn(group, change);
+                    classic(&seen, group, change, sink);
+                }
+                Note::Coordinator {
+                    change: CoordinatorChange::Serving,
+                    ..
+                } => self.serving(&seen, sink),
                 Note::Offsets {
                     group,
                     change: OffsetsChange::Accepted { member, .. },
                     ..
                 } => accepted(&seen, group, member, sink),
                 _ => {}
+            }
+        }
+    }
+}
+
+impl StaticMember {
+    fn hear(&mut self, line: &Body) {
+        if let Body::Ev {
+            ev: Ev::Assigned {
+                g, mid, generation, ..
+            },
+            ..
+        } = line
+        {
+            self.told.insert((g.clone(), mid.clone()), *generation);
+        }
+    }
+
+    fn learn(&mut self, group: &StrBytes, change: &ClassicGroupChange) {
+        let (ClassicGroupChange::Joined {
+            member,
+            instance: Some(instance),
+        }
+        | ClassicGroupChange::Replaced {
+            member, instance, ..
+        }) = change
+        else {
+            return;
+        };
+        let ids = self.ids.entry((group.clone(), instance.clone()));
+        let ids = ids.or_default();
+        if !ids.contains(member) {
+            ids.push(member.clone());
+        }
+    }
+
+    /// A coordinator has loaded its groups. In the generation in which an id was told its part, no older id has the
+    /// instance any more.
+    fn serving(&self, seen: &Seen<'_>, sink: &mut Sink) {
+        let Some(load) = &seen.moment.load else {
+            return;
+        };
+        for ((group, instance), ids) in &self.ids {
+            let Some(stored) = seen.coordinator.view.classic(group) else {
+                continue;
+            };
+            let mut members = stored.members.iter();
+            let loaded = members.find(|(_, (own, _))| own.as_ref() == Some(instance));
+            let Some((loaded, _)) = loaded else {
+                continue;
+            };
+            let told = |id: &StrBytes| {
+                let told = self.told.get(&(group.to_string(), id.to_string()));
+                told == Some(&stored.generation)
+            };
+            let rank = ids.iter().position(|id| id == loaded);
+            let newest = ids.iter().rposition(told);
+            let (Some(rank), Some(newest)) = (rank, newest) else {
+                continue;
+            };
+            if newest <= rank {
+                if rank > 0 {
+                    sink.exercised();
+                }
+            } else if let Some(excuse) = load.excuse {
+                sink.excused(excuse);
+            } else {
+                sink.fail(
+                    Violation::new(format!(
+                        "n{} loaded a member of group {group} that was replaced",
+                        seen.node
+                    ))
+                    .fact("instance", seen.t_us, &**instance)
+                    .fact("loaded", seen.t_us, &**loaded)
+                    .fact(
+                        "is",
+                        seen.t_us,
+                        format!(
+                            "{}, which was told its part in generation {}",
+                            &*ids[newest], stored.generation
+                        ),
+                    ),
+                );
             }
         }
     }
@@ -152,7 +256,8 @@ mod tests {
     use crate::check::make;
     use crate::check::testing::Case;
     use crate::check::testing::groups::{
-        accepted, classic, has, joins, removed, replaces, subscribes, text, written,
+        accepted, classic, embedded, has, joins, loaded, removed, replaces, serves, subscribes,
+        text, written,
     };
 
     fn case() -> Case {
@@ -201,6 +306,43 @@ mod tests {
             .notes(1, [replaced("m2", "m1"), accepted("m1", 1, 5)])
             .end()
             .passes();
+    }
+
+    #[test]
+    fn the_next_coordinator_knows_who_replaced_whom() {
+        let stored = |id: &str| {
+            classic(ClassicGroupChange::Stored {
+                generation: 1,
+                members: vec![(text(id), Some(text("i")), embedded(&[0]))],
+            })
+        };
+        let loads = |id: &str| {
+            classic(ClassicGroupChange::Loaded {
+                state: broker_model::note::ClassicGroupState::Stable,
+                generation: 1,
+                members: vec![(text(id), Some(text("i")))],
+                topics: None,
+            })
+        };
+        let case = || {
+            case()
+                .part_reads(0)
+                .notes(1, [joins("m1", Some("i")), stored("m1"), written(1, 0)])
+                .gets(10, "m1", 1, &[0])
+                .note(1, replaced("m1", "m2"))
+        };
+        let next = |case: Case, id: &str, log_end| {
+            let case = case.notes(2, [loaded(2, log_end, log_end), loads(id), serves(2)]);
+            case.end()
+        };
+        // Nobody was told of the replacement.
+        next(case(), "m1", 1).passes();
+        let told = || case().gets(10, "m2", 1, &[0]);
+        next(told(), "m1", 1).fails("that was replaced");
+        let written = || case().notes(1, [stored("m2"), written(1, 1)]);
+        next(written().gets(10, "m2", 1, &[0]), "m2", 2).passes();
+        // Another generation says nothing of this one.
+        next(case().gets(10, "m2", 2, &[0]), "m1", 1).is_silent();
     }
 
     #[test]

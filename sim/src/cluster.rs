@@ -226,10 +226,7 @@ impl<E: Engine> Cluster<E> {
         name: &PartitionName,
         draw: u64,
     ) -> Option<(TopicIdPartition, NodeId, i32)> {
-        let (topic, partitions) = match self.topics.get(&name.topic) {
-            Some(topic) => (topic.id, topic.partitions),
-            None => self.internal_topic(&name.topic)?,
-        };
+        let (topic, partitions) = self.topic(&name.topic)?;
         let count = u64::from(partitions.cast_unsigned());
         let drawn = i32::try_from(draw % count).expect("few partitions");
         let partition = TopicIdPartition {
@@ -246,7 +243,15 @@ impl<E: Engine> Cluster<E> {
         leaders.max().map(|(epoch, node)| (partition, node, epoch))
     }
 
-    /// A topic that brokers created by themselves, if they did by now: its id and partitions.
+    /// A topic's id and how many partitions it has, also of one that brokers created by themselves, if they
+    /// did by now.
+    pub fn topic(&mut self, name: &str) -> Option<(Uuid, i32)> {
+        match self.topics.get(name) {
+            Some(topic) => Some((topic.id, topic.partitions)),
+            None => self.internal_topic(name),
+        }
+    }
+
     fn internal_topic(&mut self, name: &str) -> Option<(Uuid, i32)> {
         let nodes = self.nodes.iter();
         let found = nodes.filter_map(|member| {

@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use broker_model::bug::Bug;
 use broker_model::timer::Timer;
 
-use super::script::{Properties, ScriptError, Verb};
-use crate::plan::{ClientPlan, NodePlan, Plan, RunPlan, Script, SendPlan, TopicPlan};
+use super::script::{Properties, ScriptError, Verb, millis, number};
+use crate::plan::{
+    ClientPlan, CommitStyle, Delivery, Effects, MemberPlan, NodePlan, Plan, Processing, RunPlan,
+    Script, SendPlan, Sink, TopicPlan,
+};
 use crate::seed::Seed;
 
 /// A send that waits for its verb.
@@ -56,17 +59,9 @@ fn declare(plan: &mut Plan, verb: &Verb) -> Result<(), String> {
         }
         Verb::Expect(check) => plan.expect.push(check.clone()),
         Verb::Nodes(count, properties) => {
-            for _ in 0..*count {
-                let id = i32::try_from(plan.nodes.len()).expect("few nodes") + 1;
-                // A no-op record every half second would drown the story.
-                let quiet = ("metadata.max.idle.interval.ms".to_owned(), "0".to_owned());
-                let config = [quiet].into_iter().chain(properties.clone());
-                plan.nodes.push(NodePlan {
-                    id,
-                    config: config.collect(),
-                    metadata_lag_max_ms: 0,
-                });
-            }
+            let first = i32::try_from(plan.nodes.len()).expect("few nodes") + 1;
+            let nodes = (first..first + count).map(|id| node(id, properties));
+            plan.nodes.extend(nodes);
         }
         Verb::Topic {
             name,
@@ -96,6 +91,12 @@ fn declare(plan: &mut Plan, verb: &Verb) -> Result<(), String> {
             };
             plan.clients.push(client(name, properties, script));
         }
+        Verb::Member {
+            name,
+            group,
+            reads,
+            properties,
+        } => plan.clients.push(member(name, group, reads, properties)?),
         Verb::Send {
             client,
             to,
@@ -121,12 +122,77 @@ fn declare(plan: &mut Plan, verb: &Verb) -> Result<(), String> {
     Ok(())
 }
 
+fn node(id: i32, properties: &Properties) -> NodePlan {
+    // A no-op record every half second would drown the story.
+    let quiet = ("metadata.max.idle.interval.ms".to_owned(), "0".to_owned());
+    let config = [quiet].into_iter().chain(properties.clone());
+    NodePlan {
+        id,
+        config: config.collect(),
+        metadata_lag_max_ms: 0,
+    }
+}
+
 fn client(name: &str, properties: &Properties, script: Script) -> ClientPlan {
     ClientPlan {
         name: name.to_owned(),
         config: properties.clone(),
         script,
     }
+}
+
+/// A member waits until it is started. What its application does is said by properties without a dot,
+/// called as in scenario files.
+fn member(
+    name: &str,
+    group: &str,
+    reads: &str,
+    properties: &Properties,
+) -> Result<ClientPlan, String> {
+    let pattern = reads
+        .strip_prefix('/')
+        .and_then(|rest| rest.strip_suffix('/'));
+    let topics = match pattern {
+        Some(_) => Vec::new(),
+        None => reads.split(',').map(str::to_owned).collect(),
+    };
+    let mut plan = MemberPlan {
+        topics,
+        pattern: pattern.map(str::to_owned),
+        from_ms: NEVER_US / 1_000,
+        poll_ms: 200,
+        pause_ms: 0,
+        commit: CommitStyle::Sync,
+        commit_every: 1,
+        process_us: 0,
+        processing: Processing::InPoll,
+        delivery: Delivery::AtLeastOnce,
+        sink: Sink::Plain,
+        effects: Effects::Any,
+        stalls_ms: Vec::new(),
+        pauses_ms: Vec::new(),
+        looks_ms: Vec::new(),
+    };
+    let mut config = Properties::new();
+    for (key, value) in properties {
+        let unknown = || format!("{key} cannot be {value:?}");
+        match key.as_str() {
+            "commit" => plan.commit = CommitStyle::named(value).ok_or_else(unknown)?,
+            "commit-every" => plan.commit_every = number(value)?,
+            "process" => plan.process_us = millis(value)? * 1_000,
+            "processing" => plan.processing = Processing::named(value).ok_or_else(unknown)?,
+            "delivery" => plan.delivery = Delivery::named(value).ok_or_else(unknown)?,
+            "sink" => plan.sink = Sink::named(value).ok_or_else(unknown)?,
+            "effects" => plan.effects = Effects::named(value).ok_or_else(unknown)?,
+            _ => {
+                config.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    let by_itself = (plan.commit == CommitStyle::Auto).to_string();
+    config.insert("enable.auto.commit".to_owned(), by_itself);
+    config.insert("group.id".to_owned(), group.to_owned());
+    Ok(client(name, &config, Script::Member(plan)))
 }
 
 fn lags(verb: &Verb) -> Option<&str> {

@@ -32,6 +32,17 @@ pub enum Verb {
     Producer(String, Properties),
     /// `consumer NAME TOPIC [k=v …]`
     Consumer(String, String, Properties),
+    /// `member NAME GROUP TOPIC,…|/REGEX/ [k=v …]`
+    Member {
+        /// Its name.
+        name: String,
+        /// The group's.
+        group: String,
+        /// Topics, or an expression between slashes.
+        reads: String,
+        /// consumer.properties, and what the application does.
+        properties: Properties,
+    },
     /// `send P TOPIC-N [count [bytes]]`
     Send {
         /// By whom.
@@ -99,10 +110,14 @@ pub enum Verb {
     Move(PartitionName, i32),
     /// `stop n1`: a controlled shutdown.
     Stop(String),
+    /// `leave m1`: it closes its consumer.
+    Leave(String),
     /// `show orders-0`
     ShowPartition(PartitionName),
     /// `show raft`
     ShowRaft,
+    /// `show group GROUP`
+    ShowGroup(String),
 }
 
 /// `k=v` pairs.
@@ -210,6 +225,12 @@ fn declaration(first: &str, words: &Words<'_>) -> Result<Option<Verb>, String> {
             let properties = properties(words.rest(3))?;
             Verb::Consumer(words.name(1)?, words.name(2)?, properties)
         }
+        "member" => Verb::Member {
+            name: words.name(1)?,
+            group: words.name(2)?,
+            reads: words.name(3)?,
+            properties: properties(words.rest(4))?,
+        },
         _ => return Ok(None),
     }))
 }
@@ -236,6 +257,7 @@ fn process_verb(first: &str, words: &Words<'_>) -> Result<Option<Verb>, String> 
         "power-off" => Verb::PowerOff(words.name(1)?),
         "start" => Verb::Start(words.name(1)?),
         "stop" => Verb::Stop(words.name(1)?),
+        "leave" => Verb::Leave(words.name(1)?),
         "pause" => Verb::Pause(words.name(1)?),
         "resume" => Verb::Resume(words.name(1)?),
         "fire" => Verb::Fire(words.name(1)?, timer(words.word(2)?)?),
@@ -286,6 +308,7 @@ fn other_verb(first: &str, words: &Words<'_>) -> Result<Option<Verb>, String> {
             Verb::Move(words.word(1)?.parse()?, number(node)?)
         }
         "show" if words.get(1) == Some("raft") => Verb::ShowRaft,
+        "show" if words.get(1) == Some("group") => Verb::ShowGroup(words.name(2)?),
         "show" => Verb::ShowPartition(words.word(1)?.parse()?),
         "watch" => Verb::Watch(words.rest(1).iter().map(|it| (*it).to_owned()).collect()),
         _ => return Ok(None),
@@ -302,12 +325,13 @@ fn properties(words: &[&str]) -> Result<Properties, String> {
     words.iter().map(pair).collect()
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+pub(super) fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse()
         .map_err(|_| format!("{text:?} is not a number"))
 }
 
-fn millis(text: &str) -> Result<u64, String> {
+/// A duration in milliseconds: `500ms`, `3s`.
+pub(super) fn millis(text: &str) -> Result<u64, String> {
     if let Some(millis) = text.strip_suffix("ms") {
         return number(millis);
     }

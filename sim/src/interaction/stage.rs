@@ -8,7 +8,7 @@ use broker_model::probe::Probe;
 use broker_model::timer::Timer;
 use broker_model::types::{NodeId, TopicIdPartition};
 
-use super::page::{self, News, Watched};
+use super::page::{self, News, Story, Watched};
 use super::plan::plan;
 use super::script::{ScriptError, Verb, parse};
 use crate::check::{Judge, Judgement, Violation};
@@ -20,8 +20,9 @@ use crate::fault::target::PartitionName;
 use crate::observe::{Setup, WorldEvent};
 use crate::recorder::Recorder;
 use crate::run::Run;
-use crate::shell::{OutboxRule, RuleMode};
+use crate::shell::{OutboxRule, RuleMode, Shell};
 use crate::trace::TraceSink;
+use crate::workload::Mortal;
 
 /// A script with what each line brought about, and what the judge says.
 #[derive(Clone, PartialEq, Debug)]
@@ -93,6 +94,9 @@ struct Stage<'a> {
     paused: BTreeSet<ProcessId>,
     /// Told to stop in order, and not started since.
     stopped: BTreeSet<ProcessId>,
+    /// Members of groups that wait for their start.
+    waiting: BTreeSet<ProcessId>,
+    story: Story,
     formed: bool,
 }
 
@@ -109,6 +113,8 @@ impl<'a> Stage<'a> {
             withheld: BTreeSet::new(),
             paused: BTreeSet::new(),
             stopped: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            story: Story::default(),
             formed: false,
         }
     }
@@ -137,6 +143,7 @@ impl<'a> Stage<'a> {
             return Ok(());
         }
         self.run.start_workload();
+        self.waiting = self.members().into_iter().collect();
         self.run_for(SETTLE_MS);
         self.news();
         let forget = |recorder: &mut Recorder| recorder.counts.probes.clear();
@@ -165,7 +172,7 @@ impl<'a> Stage<'a> {
             Verb::Withhold(who, timer) => {
                 let process = self.process(&who)?;
                 self.withheld.insert((process, timer));
-                let withhold = |shell: &mut crate::shell::Shell| shell.withhold(timer);
+                let withhold = |shell: &mut Shell| shell.withhold(timer);
                 self.engine().with_shell(process, withhold);
             }
             Verb::Grant(who, timer) => {
@@ -179,19 +186,22 @@ impl<'a> Stage<'a> {
             | Verb::Stop(_)
             | Verb::Pause(_)
             | Verb::Resume(_) => self.act_on_process(verb)?,
+            Verb::Leave(who) => self.leave(&who)?,
             Verb::Cut { .. } | Verb::Isolate(_) | Verb::Heal => self.act_on_network(verb)?,
             Verb::Rule { .. } => self.add_rule(verb)?,
             Verb::Release => self.end_rules(),
             Verb::Move(name, to) => self.move_leader(&name, NodeId(to))?,
             Verb::ShowPartition(name) => return self.show_partition(&name),
             Verb::ShowRaft => return Ok(self.show_raft()),
+            Verb::ShowGroup(group) => return Ok(self.show_group(&group)),
             Verb::Watch(words) => self.watched.add(words),
             Verb::Bug(_)
             | Verb::Expect(_)
             | Verb::Nodes(..)
             | Verb::Topic { .. }
             | Verb::Producer(..)
-            | Verb::Consumer(..) => {}
+            | Verb::Consumer(..)
+            | Verb::Member { .. } => {}
         }
         Ok(Vec::new())
     }
@@ -209,7 +219,14 @@ impl<'a> Stage<'a> {
         let process = self.process(who)?;
         let is_up = self.run.cluster.is_up(process);
         match verb {
-            Verb::Start(_) if is_up => return Err(format!("{who} is running already")),
+            Verb::Start(_) if self.waiting.remove(&process) => self.release_calls(process, 1),
+            Verb::Start(_) if is_up && !self.has_left(process) => {
+                return Err(format!("{who} is running already"));
+            }
+            Verb::Start(_) if !self.run.cluster.is_node(process) => {
+                self.run.cluster.kill_client(process);
+                self.run.cluster.restart_client(process);
+            }
             Verb::Start(_) => {
                 self.engine().start(process);
                 if self.stopped.remove(&process) {
@@ -220,6 +237,9 @@ impl<'a> Stage<'a> {
                 }
             }
             _ if !is_up => return Err(format!("{who} is not running")),
+            Verb::Kill(_) if !self.run.cluster.is_node(process) => {
+                self.run.cluster.kill_client(process);
+            }
             Verb::Kill(_) => self.engine().kill(process),
             Verb::PowerOff(_) => {
                 self.engine().lose_power(process);
@@ -243,6 +263,35 @@ impl<'a> Stage<'a> {
             }
         }
         Ok(())
+    }
+
+    fn leave(&mut self, who: &str) -> Result<(), String> {
+        let process = self.process(who)?;
+        let leaves = self.engine().with_shell(process, |shell| {
+            let mortal = shell.app_mut().and_then(|app| app.mortal());
+            mortal.map(Mortal::leave)
+        });
+        self.engine().nudge(process);
+        leaves.ok_or_else(|| format!("{who} is no member of a group"))
+    }
+
+    fn has_left(&mut self, process: ProcessId) -> bool {
+        self.engine().with_shell(process, |shell| {
+            let mortal = shell.app_mut().and_then(|app| app.mortal());
+            mortal.is_some_and(|member| member.is_over())
+        })
+    }
+
+    /// The clients that take part in groups.
+    fn members(&mut self) -> Vec<ProcessId> {
+        let clients = self.run.cluster.clients.clone();
+        let mut clients: Vec<ProcessId> = clients.iter().map(|client| client.process).collect();
+        clients.retain(|&process| {
+            let is_member =
+                |shell: &mut Shell| shell.app().is_some_and(|app| app.standing().is_some());
+            self.engine().with_shell(process, is_member)
+        });
+        clients
     }
 
     fn act_on_network(&mut self, verb: Verb) -> Result<(), String> {
@@ -356,10 +405,10 @@ impl<'a> Stage<'a> {
         process.ok_or_else(|| format!("there is no {name:?}"))
     }
 
-    fn partition(&self, name: &PartitionName) -> Result<TopicIdPartition, String> {
-        let topic = self.run.cluster.topics.get(&name.topic);
+    fn partition(&mut self, name: &PartitionName) -> Result<TopicIdPartition, String> {
+        let (topic, _) = self.run.cluster.topic(&name.topic).ok_or("no such topic")?;
         Ok(TopicIdPartition {
-            topic: topic.ok_or("no such topic")?.id,
+            topic,
             partition: name.partition.ok_or("one partition at a time")?,
         })
     }
@@ -381,20 +430,43 @@ impl<'a> Stage<'a> {
             .collect()
     }
 
+    /// What each member knows.
+    fn show_group(&mut self, group: &str) -> Vec<String> {
+        let topics = &self.run.cluster.topics;
+        let name = |partition: &TopicIdPartition| {
+            let mut topics = topics.iter();
+            let found = topics.find(|(_, facts)| facts.id == partition.topic);
+            let topic = found.map_or("?", |(name, _)| name.as_str());
+            format!("{topic}-{}", partition.partition)
+        };
+        let mut lines = Vec::new();
+        for member in &self.run.cluster.clients {
+            let line = self.run.cluster.engine.with_shell(member.process, |shell| {
+                let is_up = shell.is_up();
+                let standing = shell.app()?.standing()?;
+                (standing.group == group)
+                    .then(|| page::member(&member.name, is_up, &standing, name))
+            });
+            lines.extend(line);
+        }
+        lines
+    }
+
     /// What happened since the last line, as far as a reader cares.
     fn news(&mut self) -> Vec<String> {
         let (traced, recorded) = (self.traced, self.recorded);
         let watched = &self.watched;
-        let clients = &self.run.cluster.clients;
+        let story = &mut self.story;
         let news = self.run.cluster.engine.with_recorder(|recorder| {
             let lines = recorder.trace().map_or(&[][..], TraceSink::lines);
             let told = lines[traced..].iter().filter_map(|line| watched.told(line));
             let history = recorder.lines[recorded..].iter();
-            let outcomes = history.filter_map(|line| page::outcome(line, clients));
+            let outcomes = history.filter_map(|line| story.outcome(line));
+            let news: Vec<News> = told.chain(outcomes).collect();
             (self.traced, self.recorded) = (lines.len(), recorder.lines.len());
-            told.chain(outcomes).collect()
+            news
         });
-        let mut news: Vec<News> = news;
+        let mut news = news;
         news.sort_by_key(|news| news.at_us);
         page::condensed(news)
     }
@@ -440,6 +512,11 @@ impl<'a> Stage<'a> {
         }
         self.end_rules();
         self.calm();
+        for member in self.members() {
+            if !self.run.cluster.is_up(member) {
+                self.run.cluster.restart_client(member);
+            }
+        }
         // A consumer that polled only when told follows the log by itself now.
         for client in self.run.cluster.clients.clone() {
             self.release_calls(client.process, u32::MAX);
@@ -459,5 +536,6 @@ fn is_declaration(verb: &Verb) -> bool {
             | Verb::Topic { .. }
             | Verb::Producer(..)
             | Verb::Consumer(..)
+            | Verb::Member { .. }
     )
 }

@@ -491,6 +491,13 @@ impl App for Member {
         [turn, behind].into_iter().flatten().min()
     }
 
+    /// One that waits for its moment begins.
+    fn release(&mut self, _calls: u32) {
+        if let State::Turn { at_us } = &mut self.state {
+            *at_us = 0;
+        }
+    }
+
     fn drain(&mut self) {
         self.draining = true;
     }

@@ -39,6 +39,8 @@ pub struct Member {
     pub controller: bool,
     /// A client's role and properties in the history.
     pub actor: Option<(Role, Cfg)>,
+    /// The client that it runs beside, in one process of the application: both live and die together.
+    pub beside: Option<ProcessId>,
 }
 
 /// A topic that exists.
@@ -79,8 +81,20 @@ impl<E: Engine> Cluster<E> {
         !self.is_up(process)
     }
 
-    /// A client is killed. It is an actor of the history that died, unless it had closed before.
+    /// The client that runs beside that one, if one does.
+    #[must_use]
+    pub fn companion(&self, process: ProcessId) -> Option<ProcessId> {
+        let mut clients = self.clients.iter();
+        let found = clients.find(|client| client.beside == Some(process));
+        found.map(|client| client.process)
+    }
+
+    /// A client is killed, and whoever runs beside it. It is an actor of the history that died, unless it
+    /// had closed before.
     pub fn kill_client(&mut self, process: ProcessId) {
+        if let Some(companion) = self.companion(process) {
+            self.kill_client(companion);
+        }
         let mortal = |shell: &mut Shell| {
             if !shell.is_up() {
                 return None;
@@ -97,8 +111,11 @@ impl<E: Engine> Cluster<E> {
         }
     }
 
-    /// A client that was killed starts again, as another actor.
+    /// A client that was killed starts again, as another actor, and whoever runs beside it.
     pub fn restart_client(&mut self, process: ProcessId) {
+        if let Some(companion) = self.companion(process) {
+            self.restart_client(companion);
+        }
         let member = self.clients.iter().find(|each| each.process == process);
         let Some((role, cfg)) = member.and_then(|member| member.actor.clone()) else {
             return;
@@ -198,7 +215,7 @@ impl<E: Engine> Cluster<E> {
             Target::Client(name) => {
                 let wanted = name.strip_suffix('*');
                 let clients = self.clients.iter().filter(|member| match wanted {
-                    Some(prefix) => member.name.starts_with(prefix),
+                    Some(prefix) => member.beside.is_none() && member.name.starts_with(prefix),
                     None => member.name == *name,
                 });
                 clients.map(|member| member.process).collect()

@@ -154,6 +154,23 @@ pub struct MemberPlan {
     /// Moments, in milliseconds from the start, at which it asks what is committed.
     #[serde(default)]
     pub looks_ms: Vec<u64>,
+    /// What it does with records that it cannot process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<DeadLetterPlan>,
+}
+
+/// Where the records go that a member cannot process.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetterPlan {
+    /// The topic.
+    pub topic: String,
+    /// How many records of a hundred cannot be processed. Which ones hangs on what is in them.
+    pub poison: u64,
+    /// Whether it goes on only when they are acknowledged.
+    pub awaited: bool,
+    /// producer.properties
+    pub config: BTreeMap<String, String>,
 }
 
 /// How a member commits.

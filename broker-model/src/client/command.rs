@@ -35,6 +35,8 @@ pub enum Command {
         key: Option<Bytes>,
         /// The value.
         value: Bytes,
+        /// Its headers (KIP-82).
+        headers: Vec<Header>,
     },
     /// Consumer: consume exactly these partitions (`KafkaConsumer.assign`) from these places.
     Assign {
@@ -339,6 +341,15 @@ pub struct PolledPartition {
     pub records: Vec<PolledRecord>,
 }
 
+/// A header of a record (KIP-82).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// Its key; several may have the same.
+    pub key: StrBytes,
+    /// Its value.
+    pub value: Option<Bytes>,
+}
+
 /// A record that a consumer got.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolledRecord {
@@ -352,6 +363,6 @@ pub struct PolledRecord {
     pub key: Option<Bytes>,
     /// Its value; `None` for a tombstone.
     pub value: Option<Bytes>,
-    /// How many headers it has.
-    pub headers: usize,
+    /// Its headers, in order.
+    pub headers: Vec<Header>,
 }

@@ -123,7 +123,7 @@ impl BatchBuilder {
 
     /// The bytes of the batch if this record were added, at most a few too many.
     pub fn size_with(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> usize {
-        self.buffer.len() + record_bytes_max(key, value)
+        self.buffer.len() + record_bytes_max(key, value, &[])
     }
 
     /// Writes the header and gives the batch away.
@@ -160,10 +160,13 @@ impl Default for BatchBuilder {
     }
 }
 
-/// The most bytes a record without headers can take in a batch
-/// (`DefaultRecord.recordSizeUpperBound`).
-pub fn record_bytes_max(key: Option<&[u8]>, value: Option<&[u8]>) -> usize {
-    RECORD_OVERHEAD_MAX + nullable_bytes(key) + nullable_bytes(value)
+/// The most bytes a record can take in a batch (`DefaultRecord.recordSizeUpperBound`).
+pub fn record_bytes_max(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[(&str, Option<&[u8]>)],
+) -> usize {
+    RECORD_OVERHEAD_MAX + nullable_bytes(key) + nullable_bytes(value) + headers_bytes(headers)
 }
 
 /// Length, attributes, timestamp delta, offset delta and header count at their longest, in bytes.
@@ -251,16 +254,19 @@ fn body_bytes(
     value: Option<&[u8]>,
     headers: &[(&str, Option<&[u8]>)],
 ) -> usize {
-    let headers_bytes: usize = headers
-        .iter()
-        .map(|(key, value)| nullable_bytes(Some(key.as_bytes())) + nullable_bytes(*value))
-        .sum();
     1 + varlong_bytes(timestamp_delta)
         + varlong_bytes(offset_delta)
         + nullable_bytes(key)
         + nullable_bytes(value)
         + varlong_bytes(headers.len() as i64)
-        + headers_bytes
+        + headers_bytes(headers)
+}
+
+fn headers_bytes(headers: &[(&str, Option<&[u8]>)]) -> usize {
+    let sizes = headers
+        .iter()
+        .map(|(key, value)| nullable_bytes(Some(key.as_bytes())) + nullable_bytes(*value));
+    sizes.sum()
 }
 
 fn nullable_bytes(bytes: Option<&[u8]>) -> usize {

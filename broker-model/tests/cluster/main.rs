@@ -149,6 +149,7 @@ fn send(world: &mut World, producer: Actor, op: u64) {
             partition: Some(i32::from(op.is_multiple_of(2))),
             key: None,
             value: value(op),
+            headers: Vec::new(),
         },
     );
 }

@@ -193,6 +193,7 @@ impl Crowd {
                     partition: Some(partition),
                     key: None,
                     value: value(self.sent),
+                    headers: Vec::new(),
                 },
             );
         }

@@ -157,12 +157,17 @@ impl Case {
 
     /// The same to some partition.
     pub(super) fn sends_to(self, a: u32, v: V, p: P) -> Self {
+        self.sends_from(a, v, p, None)
+    }
+
+    /// The same, made from that record.
+    pub(super) fn sends_from(self, a: u32, v: V, p: P, src: Option<(P, i64)>) -> Self {
         let op = Op::Send {
             p: Some(p),
             v,
             key: None,
             x: None,
-            src: None,
+            src,
             tomb: false,
         };
         self.line(Body::I { a, o: v, op })

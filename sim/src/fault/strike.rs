@@ -273,6 +273,9 @@ impl Faults {
             return;
         }
         self.begin(cluster, id, &[process]);
+        if let Some(companion) = cluster.companion(process) {
+            cluster.engine.pause(companion);
+        }
         cluster.engine.pause(process);
         self.later(cluster, id, for_ms, Act::Resume(process));
     }
@@ -286,7 +289,14 @@ impl Faults {
         disturbance: impl FnOnce(Vec<ProcessId>, Vec<ProcessId>) -> Disturbance,
         for_ms: u64,
     ) {
-        let (one, other) = self.two(cluster, id, one, other);
+        let (mut one, mut other) = self.two(cluster, id, one, other);
+        for side in [&mut one, &mut other] {
+            let beside = side
+                .iter()
+                .filter_map(|&process| cluster.companion(process));
+            let beside: Vec<_> = beside.filter(|it| !side.contains(it)).collect();
+            side.extend(beside);
+        }
         self.begin(cluster, id, &[one.as_slice(), &other].concat());
         cluster.engine.disturb(id, disturbance(one, other));
         self.later(cluster, id, for_ms, Act::Calm);
@@ -370,6 +380,9 @@ impl Faults {
                 }
             }
             Act::Resume(process) => {
+                if let Some(companion) = cluster.companion(process) {
+                    cluster.engine.resume(companion);
+                }
                 if cluster.engine.resume(process) {
                     self.mark_effective(cluster, id);
                 }

@@ -12,11 +12,12 @@ use crate::cluster;
 use crate::disk::SimDisk;
 use crate::engine::{Engine, ProcessId};
 use crate::history::{Cfg, Role};
-use crate::plan::{ClientPlan, NodePlan, Plan, Script};
+use crate::plan::{ClientPlan, DeadLetterPlan, MemberPlan, NodePlan, Plan, Script};
 use crate::shell::{Blueprint, Identity, ShellConfig};
 use crate::workload::admin::CreateTopics;
 use crate::workload::audit::Audit;
 use crate::workload::consume::{Consume, Rhythm};
+use crate::workload::dead_letters::{DeadLetters, Desk};
 use crate::workload::member::{Member, Taken};
 use crate::workload::produce::Produce;
 use crate::workload::scan::Scan;
@@ -49,15 +50,46 @@ impl<E: Engine> Run<'_, E> {
         self.sent = self.sends();
         let sent = self.sent.clone();
         let mut sinks: BTreeMap<String, Taken> = BTreeMap::new();
+        let mut desks = Vec::new();
         for client in &self.plan.clients {
             let (kind, role) = client_kind(client)?;
             let cfg = header::told(client);
             let group = client.config.get("group.id").cloned().unwrap_or_default();
             let taken = Taken::clone(sinks.entry(group).or_default());
-            self.add_client(&client.name, kind, &cfg, role, |a| {
-                app(a, client, &sent, taken)
+            let desk = Desk::default();
+            let process = self.add_client(&client.name, kind, &cfg, role, |a| {
+                app(a, client, &sent, (taken, desk.clone()))
             });
+            if let Script::Member(MemberPlan {
+                dead_letters: Some(letters),
+                ..
+            }) = &client.script
+            {
+                desks.push((process, &client.name, letters, desk));
+            }
         }
+        // Behind the plan's clients, so that those keep their numbers.
+        for (process, name, letters, desk) in desks {
+            self.add_dead_letters(process, name, letters, desk)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the producer of a member's dead letters.
+    fn add_dead_letters(
+        &mut self,
+        of: ProcessId,
+        name: &str,
+        plan: &DeadLetterPlan,
+        desk: Desk,
+    ) -> Result<(), PropertyError> {
+        let kind = ClientKind::Producer(ProducerConfig::from_properties(&plan.config)?);
+        let sent = self.sent.clone();
+        let app = |a| -> Box<dyn App> { Box::new(DeadLetters::new(a, &plan.topic, desk, sent)) };
+        let name = format!("{name}/dead-letters");
+        self.add_client(&name, kind, &plan.config, Role::Producer, app);
+        let companion = self.cluster.clients.last_mut().expect("it was just added");
+        companion.beside = Some(of);
         Ok(())
     }
 
@@ -148,6 +180,7 @@ impl<E: Engine> Run<'_, E> {
             broker,
             controller,
             actor: None,
+            beside: None,
         });
     }
 
@@ -188,6 +221,7 @@ impl<E: Engine> Run<'_, E> {
             broker: false,
             controller: false,
             actor: Some((role, cfg)),
+            beside: None,
         };
         self.cluster.clients.push(member);
         process
@@ -309,14 +343,19 @@ fn client_kind(client: &ClientPlan) -> Result<(ClientKind, Role), PropertyError>
     })
 }
 
-fn app(actor: u32, client: &ClientPlan, sent: &SentDirectory, taken: Taken) -> Box<dyn App> {
+fn app(
+    actor: u32,
+    client: &ClientPlan,
+    sent: &SentDirectory,
+    sinks: (Taken, Desk),
+) -> Box<dyn App> {
     match &client.script {
         Script::Member(plan) => {
             let group = client.config.get("group.id").map_or("", String::as_str);
             let protocol = client.config.get("group.protocol");
             let is_classic = protocol.is_none_or(|name| name.eq_ignore_ascii_case("classic"));
             let (plan, sent) = (plan.clone(), sent.clone());
-            Box::new(Member::new(actor, (group, is_classic), plan, sent, taken))
+            Box::new(Member::new(actor, (group, is_classic), plan, sent, sinks))
         }
         Script::Produce { topic, sends } => {
             Box::new(Produce::new(actor, topic, sends.clone(), sent.clone()))

@@ -78,7 +78,7 @@ pub(super) fn heal_bound_ms(plan: &Plan) -> u64 {
 /// A connection that lost a message is noticed when a request times out, and the metadata request that
 /// follows may meet another one.
 fn client_bound_ms(client: &ClientPlan) -> Option<u64> {
-    match client.script {
+    match &client.script {
         Script::Produce { .. } => {
             let config = ProducerConfig::from_properties(&client.config).ok()?;
             Some(config.delivery_timeout_ms + 2 * config.request_timeout_ms)
@@ -87,9 +87,13 @@ fn client_bound_ms(client: &ClientPlan) -> Option<u64> {
             let config = ConsumerConfig::from_properties(&client.config).ok()?;
             Some(2 * config.request_timeout_ms)
         }
-        Script::Member(_) => {
+        Script::Member(plan) => {
             let config = ConsumerConfig::from_properties(&client.config).ok()?;
-            Some(member_bound_ms(&config))
+            let letters = plan.dead_letters.as_ref().and_then(|letters| {
+                let config = ProducerConfig::from_properties(&letters.config).ok()?;
+                Some(config.delivery_timeout_ms + 2 * config.request_timeout_ms)
+            });
+            Some(member_bound_ms(&config) + letters.unwrap_or(0))
         }
     }
 }

@@ -1,10 +1,14 @@
 //! A whole run, small.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Options, run};
 use crate::engine::EngineKind;
-use crate::plan::{ClientPlan, NodePlan, Plan, RunPlan, Script, SendPlan, TopicPlan};
+use crate::history::{Body, Ev, Op, Res};
+use crate::plan::{
+    ClientPlan, CommitStyle, DeadLetterPlan, Delivery, Effects, MemberPlan, NodePlan, Plan,
+    Processing, RunPlan, Script, SendPlan, Sink, TopicPlan,
+};
 use crate::seed::Seed;
 
 fn properties(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -70,6 +74,94 @@ fn quiet_plan(seed: u64) -> Plan {
             writeback_ms: (1_000, 30_000),
             tick_ms: 1,
         },
+    }
+}
+
+fn member(dead_letters: DeadLetterPlan) -> ClientPlan {
+    ClientPlan {
+        name: "c/0".to_owned(),
+        config: properties(&[
+            ("group.id", "g"),
+            ("auto.offset.reset", "earliest"),
+            ("enable.auto.commit", "false"),
+        ]),
+        script: Script::Member(MemberPlan {
+            topics: vec!["orders".to_owned()],
+            pattern: None,
+            from_ms: 100,
+            poll_ms: 300,
+            pause_ms: 10,
+            commit: CommitStyle::Sync,
+            commit_every: 1,
+            process_us: 0,
+            processing: Processing::InPoll,
+            delivery: Delivery::AtLeastOnce,
+            sink: Sink::Plain,
+            effects: Effects::Once,
+            stalls_ms: Vec::new(),
+            pauses_ms: Vec::new(),
+            looks_ms: Vec::new(),
+            dead_letters: Some(dead_letters),
+        }),
+    }
+}
+
+#[test]
+fn what_a_member_cannot_process_goes_to_its_topic_with_its_origin() {
+    let mut plan = quiet_plan(1);
+    plan.topics.push(TopicPlan {
+        name: "orders.dlq".to_owned(),
+        partitions: 1,
+        ..plan.topics[0].clone()
+    });
+    let letters = DeadLetterPlan {
+        topic: "orders.dlq".to_owned(),
+        poison: 30,
+        awaited: true,
+        config: properties(&[("acks", "all")]),
+    };
+    plan.clients[1] = member(letters);
+    let options = Options {
+        engine: EngineKind::Event,
+        judge: true,
+        trace: false,
+    };
+    let end = run(&plan, options).expect("the plan is legal");
+    assert_eq!(end.stopped_by, None);
+    // Headers that are not those that were sent would be garbage (ORD-8).
+    assert_eq!(end.judgement.violations, []);
+    let mut origins = BTreeSet::new();
+    let mut effects: BTreeSet<(u32, i64)> = BTreeSet::new();
+    let mut read: BTreeSet<u64> = BTreeSet::new();
+    for line in &end.lines {
+        match &line.b {
+            Body::I {
+                op: Op::Send {
+                    v, src: Some(src), ..
+                },
+                ..
+            } => {
+                origins.insert((*v, *src));
+            }
+            Body::Ev {
+                ev: Ev::Effect { rs },
+                ..
+            } => effects.extend(rs),
+            Body::Ok {
+                r: Res::Polled(parts),
+                ..
+            } => read.extend(
+                parts
+                    .iter()
+                    .flat_map(|part| part.rs.iter().map(|(_, v)| *v)),
+            ),
+            _ => {}
+        }
+    }
+    assert!((10..60).contains(&origins.len()), "{}", origins.len());
+    assert_eq!(effects.len(), 100, "letters are effects");
+    for (v, src) in origins {
+        assert!(effects.contains(&src) && read.contains(&v), "{src:?}");
     }
 }
 

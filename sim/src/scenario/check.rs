@@ -3,7 +3,7 @@
 use broker_model::config::{self, BROKER, CONSUMER, PRODUCER, PropertyTable, TOPIC};
 use broker_model::probe::Probe;
 
-use super::file::{Config, Consumer, Fault, File, Topic};
+use super::file::{Config, Consumer, DeadLetters, Fault, File, Topic};
 use super::value::{Count, Name};
 use crate::check::ALL;
 use crate::fault::target::{PartitionName, Target};
@@ -214,6 +214,9 @@ impl Checker<'_> {
                 }
             }
         }
+        if let Some(letters) = &consumer.dead_letters {
+            self.sorts_out(consumer, letters, place)?;
+        }
         let before = consumer.delivery.0.extremes();
         let commits = consumer.commit.0.extremes();
         if before.iter().any(|text| text == "at-most-once")
@@ -222,6 +225,29 @@ impl Checker<'_> {
             return Err(format!("{place}: at-most-once needs commit = \"sync\""));
         }
         Ok(())
+    }
+
+    /// A member that puts records aside.
+    fn sorts_out(
+        &self,
+        consumer: &Consumer,
+        letters: &DeadLetters,
+        place: &str,
+    ) -> Result<(), String> {
+        let place = format!("[consumer.dead-letters] of {place}");
+        self.topic(&letters.topic, &place)?;
+        if consumer.subscribe.contains(&letters.topic) {
+            let topic = &letters.topic;
+            return Err(format!("{place}: the member reads {topic:?} itself"));
+        }
+        if most(&letters.poison) > 100 {
+            return Err(format!("{place}: poison is of a hundred records"));
+        }
+        let processing = consumer.processing.0.extremes();
+        if processing.iter().any(|text| text != "in-poll") {
+            return Err(format!("{place}: it needs processing = \"in-poll\""));
+        }
+        config(&PRODUCER, &letters.config)
     }
 
     fn topic(&self, name: &str, place: &str) -> Result<&Topic, String> {

@@ -10,8 +10,8 @@ use super::file::{Config, Consumer, Fault, Node, Producer, Run};
 use super::value::{Drawer, Micros};
 use crate::fault::{self, Side};
 use crate::plan::{
-    ClientPlan, CommitStyle, Delivery, Effects, FaultPlan, MemberPlan, NodePlan, Plan, Processing,
-    RunPlan, Script, SendPlan, Sink, TopicPlan,
+    ClientPlan, CommitStyle, DeadLetterPlan, Delivery, Effects, FaultPlan, MemberPlan, NodePlan,
+    Plan, Processing, RunPlan, Script, SendPlan, Sink, TopicPlan,
 };
 use crate::seed::{Purpose, Seed};
 
@@ -193,6 +193,7 @@ impl Draw {
             .instances
             .as_ref()
             .map(|count| program.count(count));
+        let dead_letters = self.dead_letters(consumer, &part);
         let mut config = self.config(&part, 0, &consumer.config);
         let by_itself = (commit == CommitStyle::Auto).to_string();
         config.insert("enable.auto.commit".to_owned(), by_itself);
@@ -244,9 +245,21 @@ impl Draw {
                     stalls_ms,
                     pauses_ms,
                     looks_ms,
+                    dead_letters: dead_letters.clone(),
                 }),
             });
         }
+    }
+
+    fn dead_letters(&self, consumer: &Consumer, part: &str) -> Option<DeadLetterPlan> {
+        let letters = consumer.dead_letters.as_ref()?;
+        let mut poison = self.of(&format!("{part} poison"), 0);
+        Some(DeadLetterPlan {
+            topic: letters.topic.clone(),
+            poison: poison.count(&letters.poison),
+            awaited: letters.awaited,
+            config: self.config(&format!("{part} dead-letters"), 0, &letters.config),
+        })
     }
 
     fn faults(&self, faults: &[Fault]) -> Vec<FaultPlan> {

@@ -166,7 +166,26 @@ pub struct Consumer {
     /// How often it asks what is committed.
     #[serde(default = "some_looks")]
     pub looks: Count,
+    /// Where records go that it cannot process.
+    #[serde(default)]
+    pub dead_letters: Option<DeadLetters>,
     /// consumer.properties
+    #[serde(default)]
+    pub config: Config,
+}
+
+/// `[consumer.dead-letters]`
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DeadLetters {
+    /// The topic.
+    pub topic: String,
+    /// How many records of a hundred cannot be processed.
+    pub poison: Count,
+    /// Whether the member goes on, and commits, only when they are acknowledged.
+    #[serde(default = "awaited")]
+    pub awaited: bool,
+    /// producer.properties
     #[serde(default)]
     pub config: Config,
 }
@@ -465,6 +484,10 @@ fn none_at_all() -> Count {
 
 fn some_looks() -> Count {
     Count::Range(0, 2)
+}
+
+fn awaited() -> bool {
+    true
 }
 
 fn some_records() -> Count {

@@ -243,4 +243,36 @@ restart = "500ms..4s"
         let error = told("replication-factor = 3", "replication-factor = 4");
         assert!(error.contains("3 brokers"), "{error}");
     }
+
+    #[test]
+    fn dead_letters_are_checked() {
+        let with = |letters: &str, member: &str| {
+            let text = format!(
+                "{MINIMAL}[[topic]]\nname = \"dlq\"\npartitions = 1\nreplication-factor = 3\n\
+                 [[consumer]]\nname = \"m\"\nsubscribe = [\"orders\"]\n{member}\n\
+                 [consumer.config]\ngroup.id = \"g\"\n\
+                 [consumer.dead-letters]\n{letters}\n"
+            );
+            Scenario::parse("t", "t.toml", &text).map(|_| ())
+        };
+        let error = |letters, member| with(letters, member).expect_err("something is wrong");
+        assert_eq!(with("topic = \"dlq\"\npoison = \"1..100\"", ""), Ok(()));
+        let place = "in [consumer.dead-letters] of [[consumer]] m";
+        assert_eq!(
+            error("topic = \"dlqs\"\npoison = 1", ""),
+            format!("t.toml: unknown topic \"dlqs\" {place}; did you mean \"dlq\"?")
+        );
+        let own = error("topic = \"orders\"\npoison = 1", "");
+        assert!(own.ends_with("the member reads \"orders\" itself"), "{own}");
+        let much = error("topic = \"dlq\"\npoison = \"1..101\"", "");
+        assert!(much.ends_with("poison is of a hundred records"), "{much}");
+        let behind = error("topic = \"dlq\"\npoison = 1", "processing = \"behind\"");
+        assert!(
+            behind.ends_with("it needs processing = \"in-poll\""),
+            "{behind}"
+        );
+        let property = "topic = \"dlq\"\npoison = 1\n[consumer.dead-letters.config]\nack = \"all\"";
+        let unknown = error(property, "");
+        assert!(unknown.contains("did you mean \"acks\"?"), "{unknown}");
+    }
 }

@@ -19,6 +19,7 @@ use broker_model::types::{
 
 pub(super) use self::commits::committed_offsets;
 use super::consume::{polled, record_reset};
+use super::dead_letters::{Desk, Letter};
 use super::{App, Journal, Mortal, SentDirectory, Standing};
 use crate::cluster::TopicFacts;
 use crate::history::{Body, Er, Ev, Op, Res};
@@ -36,6 +37,7 @@ pub struct Member {
     plan: MemberPlan,
     sent: SentDirectory,
     taken: Taken,
+    desk: Desk,
     topics: BTreeMap<Uuid, (StrBytes, TopicFacts)>,
     start_us: Option<u64>,
     state: State,
@@ -74,6 +76,12 @@ enum State {
     Polling(OpId),
     /// It works until then.
     Working { until_us: u64, batch: Batch },
+    /// It waits until its dead letters have arrived; it looks again then.
+    Posting {
+        at_us: u64,
+        missing: BTreeSet<(TopicIdPartition, i64)>,
+        batch: Batch,
+    },
     /// `commitSync`, and then that batch is processed.
     Committing(OpId, Option<Batch>),
     /// `committed`.
@@ -120,6 +128,8 @@ struct Batch {
     /// Partition, assignment, next offset, leader epoch of the last record.
     upto: Vec<(TopicIdPartition, u64, i64, LeaderEpoch)>,
     records: Vec<(TopicIdPartition, i64)>,
+    /// Those of the records that cannot be processed.
+    letters: Vec<Letter>,
 }
 
 impl Member {
@@ -130,7 +140,7 @@ impl Member {
         (group, is_classic): (&str, bool),
         plan: MemberPlan,
         sent: SentDirectory,
-        taken: Taken,
+        (taken, desk): (Taken, Desk),
     ) -> Self {
         Member {
             journal: Journal::new(actor),
@@ -139,6 +149,7 @@ impl Member {
             plan,
             sent,
             taken,
+            desk,
             topics: BTreeMap::new(),
             start_us: None,
             state: State::Idle,
@@ -408,10 +419,9 @@ impl App for Member {
             && *until_us <= now_us
         {
             let batch = batch.clone();
-            self.processed(now_us, &batch, recorder);
-            let at_us = self.rested_us(now_us);
-            self.state = State::Turn { at_us };
+            self.worked(now_us, batch, recorder);
         }
+        self.hear_of_letters(now_us, recorder);
         if let State::Turn { at_us } = self.state
             && (at_us <= now_us || self.leaving)
         {
@@ -484,6 +494,7 @@ impl App for Member {
     fn next_wake_us(&self) -> Option<u64> {
         let turn = match &self.state {
             State::Turn { at_us } => Some(*at_us),
+            State::Posting { at_us, .. } => Some(*at_us),
             State::Working { until_us, .. } => Some(*until_us),
             _ => None,
         };
@@ -531,7 +542,7 @@ impl App for Member {
             busy: !self.behind.is_empty()
                 || matches!(
                     self.state,
-                    State::Working { .. } | State::Committing(_, Some(_))
+                    State::Working { .. } | State::Posting { .. } | State::Committing(_, Some(_))
                 ),
             generation: self.member.generation,
             is_classic: self.is_classic,
@@ -567,6 +578,7 @@ impl Mortal for Member {
         self.member = GroupMember::NONE;
         self.owned.clear();
         self.behind.clear();
+        self.desk.clear();
         self.since_commit = 0;
         self.committing.clear();
         self.paused = None;

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use broker_model::client::command::{Command, Event, OpId, PolledRecord};
+use broker_model::client::command::{Command, Event, Header, OpId, PolledRecord};
 use broker_model::types::TopicIdPartition;
 
 use crate::cluster::TopicFacts;
@@ -16,6 +16,7 @@ use crate::recorder::Recorder;
 pub mod admin;
 pub mod audit;
 pub mod consume;
+pub mod dead_letters;
 pub mod member;
 pub mod produce;
 pub mod scan;
@@ -194,7 +195,9 @@ impl Journal {
 /// counter the key and the partition, where they were chosen beforehand, and when it was sent.
 #[derive(Clone, Default, Debug)]
 pub struct SentDirectory {
-    sends: Rc<BTreeMap<u32, Vec<SendPlan>>>,
+    sends: Rc<RefCell<BTreeMap<u32, Vec<SendPlan>>>>,
+    /// By value: its headers, if it has any.
+    headers: Rc<RefCell<BTreeMap<V, Vec<Header>>>>,
     /// By value: what the producer's wall clock said, in milliseconds since 1970.
     times_ms: Rc<RefCell<BTreeMap<V, i64>>>,
     /// Whether brokers write their own times into records.
@@ -206,10 +209,18 @@ impl SentDirectory {
     #[must_use]
     pub fn new(sends: BTreeMap<u32, Vec<SendPlan>>, append_time: bool) -> Self {
         SentDirectory {
-            sends: Rc::new(sends),
+            sends: Rc::new(RefCell::new(sends)),
+            headers: Rc::default(),
             times_ms: Rc::default(),
             append_time,
         }
+    }
+
+    /// An actor will send one more record, which no plan knew of, with that value and those headers.
+    pub fn adds(&self, actor: u32, send: SendPlan, v: V, headers: Vec<Header>) {
+        let mut sends = self.sends.borrow_mut();
+        sends.entry(actor).or_default().push(send);
+        self.headers.borrow_mut().insert(v, headers);
     }
 
     /// A value is sent; the producer's wall clock says that.
@@ -230,8 +241,8 @@ impl SentDirectory {
     ) -> Result<u64, String> {
         let bytes = record.value.as_deref().unwrap_or_default();
         let value = value::decode(bytes).ok_or("the value's checksum is wrong")?;
-        let sends = self
-            .sends
+        let sends = self.sends.borrow();
+        let sends = sends
             .get(&value.actor)
             .ok_or("nobody with that number sends")?;
         let index = usize::try_from(value.counter).expect("an index");
@@ -246,8 +257,10 @@ impl SentDirectory {
         {
             return Err("it was sent to another partition".to_owned());
         }
-        if record.headers > 0 {
-            return Err("it was sent without headers".to_owned());
+        let headers = self.headers.borrow();
+        let sent = headers.get(&value.v).map_or(&[][..], Vec::as_slice);
+        if record.headers != sent {
+            return Err("its headers are not those that were sent".to_owned());
         }
         let times_ms = self.times_ms.borrow();
         let sent_ms = times_ms.get(&value.v).filter(|_| !self.append_time);
@@ -260,7 +273,7 @@ impl SentDirectory {
 
 #[cfg(test)]
 mod tests {
-    use broker_model::types::{LeaderEpoch, Offset};
+    use broker_model::types::{LeaderEpoch, Offset, StrBytes};
     use bytes::Bytes;
 
     use super::*;
@@ -281,7 +294,7 @@ mod tests {
             timestamp_ms: 5_000,
             key: Some(Bytes::copy_from_slice(&7_u64.to_be_bytes())),
             value: Some(value::encode(77, 3, 0, 24)),
-            headers: 0,
+            headers: Vec::new(),
         };
         let read = |change: fn(&mut PolledRecord)| {
             let mut record = record.clone();
@@ -295,7 +308,11 @@ mod tests {
         assert_eq!(read(|_| {}), Ok(77));
         is_wrong(|record| record.key = None, "key");
         is_wrong(|record| record.value = None, "checksum");
-        is_wrong(|record| record.headers = 1, "headers");
+        let header = |record: &mut PolledRecord| {
+            let (key, value) = (StrBytes::from_static_str("k"), None);
+            record.headers.push(Header { key, value });
+        };
+        is_wrong(header, "headers");
         is_wrong(|record| record.timestamp_ms += 1, "its time");
         assert!(sent.read(&record, 0, 2).is_err(), "another partition");
     }

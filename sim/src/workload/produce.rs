@@ -14,6 +14,84 @@ use crate::plan::SendPlan;
 use crate::recorder::Recorder;
 use crate::run::WALL_START_MS;
 
+/// Where a record goes, if that is known beforehand: to a partition of the application's choice, or of its key's.
+pub(super) fn chosen_partition(
+    partition: Option<i32>,
+    key: Option<&Bytes>,
+    partitions: i32,
+) -> Option<i32> {
+    let by_key = |key: &Bytes| {
+        let count = usize::try_from(partitions).expect("at least one");
+        partition_for_key(key, count)
+    };
+    partition.or_else(|| key.map(by_key))
+}
+
+/// How a send ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    /// It is in the log, as far as `acks` promises.
+    Acknowledged,
+    /// It is not, or nobody knows.
+    Otherwise,
+}
+
+/// Records how a send ended.
+pub(super) fn ended(
+    journal: &Journal,
+    now_us: u64,
+    op: OpId,
+    outcome: SendOutcome,
+    recorder: &mut Recorder,
+) -> Ended {
+    match outcome {
+        SendOutcome::Acknowledged {
+            partition,
+            offset,
+            attempts,
+            identity,
+            renumbered,
+        } => {
+            recorder.acked();
+            let p = recorder.partition(partition);
+            let id = identity.map(|(pid, epoch, sequence)| (pid.0, epoch.0, sequence.0));
+            let sent = Sent {
+                off: offset.0,
+                att: attempts,
+                p,
+                id,
+                ren: renumbered,
+            };
+            journal.ok(now_us, recorder, op, Res::Sent(sent));
+            Ended::Acknowledged
+        }
+        SendOutcome::Failed {
+            partition,
+            error,
+            attempts,
+            definite,
+            identity,
+            renumbered,
+        } => {
+            let error = Er::new(error, attempts);
+            if definite {
+                journal.fail(now_us, recorder, op, error);
+                return Ended::Otherwise;
+            }
+            let sent = Sent {
+                off: -1,
+                att: attempts,
+                p: partition.and_then(|partition| recorder.partition(partition)),
+                id: identity.map(|(pid, epoch, sequence)| (pid.0, epoch.0, sequence.0)),
+                ren: renumbered,
+            };
+            let known = (error, Res::Sent(sent));
+            journal.info(now_us, recorder, op, known);
+            Ended::Otherwise
+        }
+    }
+}
+
 /// A producing application.
 pub struct Produce {
     journal: Journal,
@@ -61,11 +139,7 @@ impl Produce {
             .key
             .map(|key| Bytes::copy_from_slice(&key.to_be_bytes()));
         let partition = send.partition.map(|partition| partition % facts.partitions);
-        let chosen = partition.or_else(|| {
-            let key = key.as_ref()?;
-            let count = usize::try_from(facts.partitions).expect("at least one");
-            Some(partition_for_key(key, count))
-        });
+        let chosen = chosen_partition(partition, key.as_ref(), facts.partitions);
         let p = chosen.and_then(|index| recorder.partition_of(facts.id, index));
         let op = Op::Send {
             p,
@@ -87,6 +161,7 @@ impl Produce {
             partition,
             key,
             value,
+            headers: Vec::new(),
         });
     }
 }
@@ -117,50 +192,7 @@ impl App for Produce {
             return;
         };
         self.outstanding.remove(&op).expect("each send ends once");
-        match outcome {
-            SendOutcome::Acknowledged {
-                partition,
-                offset,
-                attempts,
-                identity,
-                renumbered,
-            } => {
-                recorder.acked();
-                let p = recorder.partition(partition);
-                let id = identity.map(|(pid, epoch, sequence)| (pid.0, epoch.0, sequence.0));
-                let sent = Sent {
-                    off: offset.0,
-                    att: attempts,
-                    p,
-                    id,
-                    ren: renumbered,
-                };
-                self.journal.ok(now_us, recorder, op, Res::Sent(sent));
-            }
-            SendOutcome::Failed {
-                partition,
-                error,
-                attempts,
-                definite,
-                identity,
-                renumbered,
-            } => {
-                let error = Er::new(error, attempts);
-                if definite {
-                    self.journal.fail(now_us, recorder, op, error);
-                    return;
-                }
-                let sent = Sent {
-                    off: -1,
-                    att: attempts,
-                    p: partition.and_then(|partition| recorder.partition(partition)),
-                    id: identity.map(|(pid, epoch, sequence)| (pid.0, epoch.0, sequence.0)),
-                    ren: renumbered,
-                };
-                let known = (error, Res::Sent(sent));
-                self.journal.info(now_us, recorder, op, known);
-            }
-        }
+        ended(&self.journal, now_us, op, outcome, recorder);
     }
 
     fn next_wake_us(&self) -> Option<u64> {

@@ -8,10 +8,11 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use crate::client::command::PolledRecord;
-use crate::types::{LeaderEpoch, Offset, ProducerId, TopicIdPartition};
+use crate::client::command::{Header, PolledRecord};
+use crate::types::{LeaderEpoch, Offset, ProducerId, StrBytes, TopicIdPartition};
 use crate::wire::batch::{Batch, BatchHeader, BatchIter};
 use crate::wire::build::ControlType;
+use crate::wire::record::Record;
 
 /// What a fetch brought for a partition.
 #[derive(Debug)]
@@ -169,12 +170,21 @@ impl CompletedFetch {
                     timestamp_ms: record.timestamp,
                     key: record.key.map(|key| records.slice_ref(key)),
                     value: record.value.map(|value| records.slice_ref(value)),
-                    headers: record.headers.len(),
+                    headers: headers_of(&record, records)?,
                 });
             }
         }
         Ok(())
     }
+}
+
+fn headers_of(record: &Record<'_>, records: &Bytes) -> Result<Vec<Header>, CorruptRecords> {
+    let headers = record.headers.iter().map(|(key, value)| {
+        let key = StrBytes::try_from(records.slice_ref(key)).map_err(|_| CorruptRecords)?;
+        let value = value.map(|value| records.slice_ref(value));
+        Ok(Header { key, value })
+    });
+    headers.collect()
 }
 
 fn is_abort_marker(batch: &Batch<'_>) -> bool {

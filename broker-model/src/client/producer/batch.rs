@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::client::command::{ClientError, Event, OpId, SendOutcome};
+use crate::client::command::{ClientError, Event, Header, OpId, SendOutcome};
 use crate::effect::Effects;
 use crate::types::{
     LeaderEpoch, Now, Offset, ProducerEpoch, ProducerId, Sequence, TopicIdPartition,
@@ -48,12 +48,22 @@ pub(super) struct Record {
     pub(super) key: Option<Bytes>,
     /// Its value.
     pub(super) value: Bytes,
+    /// Its headers.
+    pub(super) headers: Vec<Header>,
 }
 
 impl Record {
     /// At most a few bytes more than it takes in a batch.
     pub(super) fn size_max(&self) -> usize {
-        record_bytes_max(self.key.as_deref(), Some(&self.value))
+        record_bytes_max(self.key.as_deref(), Some(&self.value), &self.wire_headers())
+    }
+
+    /// Its headers as they are encoded.
+    fn wire_headers(&self) -> Vec<(&str, Option<&[u8]>)> {
+        let headers = self.headers.iter();
+        headers
+            .map(|header| (&*header.key, header.value.as_deref()))
+            .collect()
     }
 }
 
@@ -230,7 +240,12 @@ impl ProducerBatch {
         }
         for record in &self.records {
             let value = Some(&record.value[..]);
-            builder.push(record.timestamp_ms, record.key.as_deref(), value, &[]);
+            builder.push(
+                record.timestamp_ms,
+                record.key.as_deref(),
+                value,
+                &record.wire_headers(),
+            );
         }
         self.encoded.insert(builder.build()).clone()
     }

@@ -135,6 +135,7 @@ impl Day {
             partition: Some(0),
             key: None,
             value: Bytes::copy_from_slice(&op.to_be_bytes()),
+            headers: Vec::new(),
         });
     }
 

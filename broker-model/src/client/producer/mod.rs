@@ -17,8 +17,6 @@ mod txn_manager;
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 pub use self::partitioner::partition_for_key;
 
 use self::accumulator::Append;
@@ -116,7 +114,17 @@ impl Producer {
                 partition,
                 key,
                 value,
-            } => self.on_send(now, op, (topic, partition), (key, value), effects),
+                headers,
+            } => {
+                let record = Record {
+                    op,
+                    timestamp_ms: now.wall_ms,
+                    key,
+                    value,
+                    headers,
+                };
+                self.on_send(now, (topic, partition), record, effects);
+            }
             Command::Close { op } => self.on_close(op, effects),
             // Other clients' and nodes' commands.
             Command::Assign { .. }
@@ -141,23 +149,17 @@ impl Producer {
     fn on_send(
         &mut self,
         now: Now,
-        op: OpId,
         (topic, partition): (StrBytes, Option<i32>),
-        (key, value): (Option<Bytes>, Bytes),
+        record: Record,
         effects: &mut Effects,
     ) {
         if self.phase != Phase::Open {
-            return never_sent(op, None, ClientError::Closed, effects);
+            return never_sent(record.op, None, ClientError::Closed, effects);
         }
         self.blocked.push_back(Blocked {
             topic,
             partition,
-            record: Record {
-                op,
-                timestamp_ms: now.wall_ms,
-                key,
-                value,
-            },
+            record,
             deadline_ms: now.mono_ms + self.config.max_block_ms,
         });
     }

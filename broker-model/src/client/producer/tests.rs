@@ -38,6 +38,7 @@ fn send(producer: &mut Harness, op: u64) {
         partition: Some(0),
         key: None,
         value: Bytes::from(format!("record {op}")),
+        headers: Vec::new(),
     });
 }
 
@@ -425,6 +426,7 @@ fn a_broker_that_moved_is_reached_at_its_new_place() {
         partition: None,
         key: None,
         value: Bytes::new(),
+        headers: Vec::new(),
     });
     producer.advance(150);
     let again = &producer.sent[0];

@@ -45,7 +45,7 @@ impl Check for EffectComplete {
                     .is_some_and(|part| !part.cuts.is_empty());
                 let start = group_start(world, part, self.name());
                 for offset in records(world, p, start).take_while(|&offset| offset < to) {
-                    if 0 < part.effects.at(offset) {
+                    if 0 < part.effects.at(offset) || arrived(world, (p, offset)) {
                         sink.exercised();
                     } else if cut && !lifted {
                         sink.excused(DESTROYED);
@@ -56,6 +56,13 @@ impl Check for EffectComplete {
             }
         }
     }
+}
+
+/// Whether a record that was made from that one is there at last: a dead letter, of which nobody may have heard
+/// that it arrived.
+fn arrived(world: &World, of: (P, i64)) -> bool {
+    let mut values = world.clients.values.iter();
+    values.any(|value| value.in_final && value.src == Some(of))
 }
 
 /// The end of the partition, if a member that owns it has got there and is to go on.
@@ -213,6 +220,22 @@ mod tests {
         // Who commits first claims nothing.
         scanned(early(complete(&[], &[]))).is_silent();
         scanned(early(complete(&[], &["effect-complete"]))).fails("offset 1 had no effect");
+    }
+
+    #[test]
+    fn a_dead_letter_that_is_there_is_an_effect() {
+        let case = || {
+            let case = case(make::<EffectComplete>, &[AT_LEAST_ONCE], &[]);
+            let case = case.commits(10, 1, 1, 2).has_effects(10, &[0]);
+            // Nobody hears of it: its producer dies.
+            case.sends_from(1, 102, 0, Some((0, 1))).dies(10)
+        };
+        let scanned = |records: &[(i64, u64)]| {
+            let end = i64::try_from(records.len()).expect("few");
+            case().final_scan(end, records).phase("done").end()
+        };
+        scanned(&[(0, 100), (1, 101), (2, 102)]).passes();
+        scanned(&[(0, 100), (1, 101)]).fails("orders-0 offset 1 had no effect");
     }
 
     #[test]

@@ -150,6 +150,8 @@ pub(crate) struct ValueFacts {
     pub(crate) seen_us: u64,
     /// Whether a final consumer read it.
     pub(crate) in_final: bool,
+    /// The record that it was made from.
+    pub(crate) src: Option<(P, i64)>,
 }
 
 /// What a history line brought.
@@ -297,7 +299,7 @@ impl Clients {
 
     fn invoked(&mut self, line: &Line, a: A, o: u64, op: &Op, moment: &mut ClientMoment) {
         let what = match op {
-            Op::Send { p, v, .. } => {
+            Op::Send { p, v, src, .. } => {
                 let id = self.intern(*v);
                 let value = &mut self.values[id];
                 if value.state != SendState::Unsent {
@@ -306,6 +308,7 @@ impl Clients {
                 value.state = SendState::Open;
                 value.actor = a;
                 value.p = *p;
+                value.src = *src;
                 value.invoked_n = line.n;
                 value.invoked_us = line.t;
                 moment.value = Some(id);

@@ -1,11 +1,14 @@
 //! A member's work at what it polled: between two polls or behind them, and its effects in a sink.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use broker_model::client::command::{Command, PolledPartition};
+use broker_model::client::command::{Command, PolledPartition, PolledRecord};
+use broker_model::types::TopicIdPartition;
+use xxhash_rust::xxh3::xxh3_64;
 
+use super::super::dead_letters::{LOOK_EVERY_US, Letter};
 use super::{Batch, Member, State};
-use crate::history::Ev;
+use crate::history::{Ev, value};
 use crate::plan::{Delivery, Processing, Sink};
 use crate::recorder::Recorder;
 
@@ -41,6 +44,9 @@ impl Member {
             batch
                 .records
                 .extend(offsets.map(|offset| (part.partition, offset)));
+            let poison = part.records.iter().filter(|record| self.is_poison(record));
+            let letters = poison.map(|record| self.letter(part.partition, record));
+            batch.letters.extend(letters);
         }
         let rest_us = self.rested_us(now_us);
         if batch.records.is_empty() {
@@ -90,6 +96,88 @@ impl Member {
         }
     }
 
+    /// It is through with a batch, but for what it could not process.
+    pub(super) fn worked(&mut self, now_us: u64, batch: Batch, recorder: &mut Recorder) {
+        for letter in &batch.letters {
+            self.desk.post(letter.clone());
+        }
+        if self.awaits_letters() && !batch.letters.is_empty() {
+            self.state = State::Posting {
+                at_us: now_us + LOOK_EVERY_US,
+                missing: batch.letters.iter().map(Letter::of).collect(),
+                batch,
+            };
+            return;
+        }
+        self.processed(now_us, &batch, recorder);
+        let at_us = self.rested_us(now_us);
+        self.state = State::Turn { at_us };
+    }
+
+    /// Letters may have arrived: that is the effect of a record that cannot be processed.
+    pub(super) fn hear_of_letters(&mut self, now_us: u64, recorder: &mut Recorder) {
+        if self.plan.dead_letters.is_none() {
+            return;
+        }
+        let arrived = self.desk.arrived();
+        if let State::Posting {
+            at_us,
+            missing,
+            batch,
+        } = &mut self.state
+        {
+            missing.retain(|letter| !arrived.contains(letter));
+            if !missing.is_empty() {
+                if *at_us <= now_us {
+                    *at_us = now_us + LOOK_EVERY_US;
+                }
+                return;
+            }
+            let batch = std::mem::take(batch);
+            self.processed(now_us, &batch, recorder);
+            let at_us = self.rested_us(now_us);
+            self.state = State::Turn { at_us };
+        } else if !self.awaits_letters() && self.plan.sink != Sink::None {
+            self.tell_effects(now_us, arrived, recorder);
+        }
+    }
+
+    fn awaits_letters(&self) -> bool {
+        self.plan.dead_letters.as_ref().is_some_and(|it| it.awaited)
+    }
+
+    fn tell_effects(
+        &self,
+        now_us: u64,
+        effects: impl IntoIterator<Item = (TopicIdPartition, i64)>,
+        recorder: &mut Recorder,
+    ) {
+        let effects = effects.into_iter();
+        let numbered = effects.filter_map(|(id, offset)| Some((recorder.partition(id)?, offset)));
+        let rs: Vec<(u32, i64)> = numbered.collect();
+        if !rs.is_empty() {
+            self.tell(now_us, Ev::Effect { rs }, recorder);
+        }
+    }
+
+    /// Whether it cannot process that record.
+    fn is_poison(&self, record: &PolledRecord) -> bool {
+        let Some(plan) = &self.plan.dead_letters else {
+            return false;
+        };
+        let value = value::decode(record.value.as_deref().unwrap_or_default());
+        value.is_some_and(|value| xxh3_64(&value.v.to_be_bytes()) % 100 < plan.poison)
+    }
+
+    fn letter(&self, partition: TopicIdPartition, record: &PolledRecord) -> Letter {
+        Letter {
+            partition,
+            named: self.named(partition),
+            offset: record.offset.0,
+            key: record.key.clone(),
+        }
+    }
+
     /// A batch is processed: its effects are in the sink.
     pub(super) fn processed(&mut self, now_us: u64, batch: &Batch, recorder: &mut Recorder) {
         for &(id, assignment, to, epoch) in &batch.upto {
@@ -100,16 +188,18 @@ impl Member {
             }
         }
         self.since_commit += u64::try_from(batch.records.len()).expect("few records");
+        let letters: BTreeSet<_> = batch.letters.iter().map(Letter::of).collect();
         let mut taken = self.taken.borrow_mut();
-        let effects = batch.records.iter().filter(|record| match self.plan.sink {
-            Sink::None => false,
-            Sink::Plain => true,
-            Sink::Idempotent => taken.insert(**record),
+        let effects = batch.records.iter().filter(|record| {
+            let is_letter = letters.contains(record);
+            match self.plan.sink {
+                Sink::None => false,
+                // The one who does not wait hears of it later.
+                _ if is_letter => self.awaits_letters(),
+                Sink::Plain => true,
+                Sink::Idempotent => taken.insert(**record),
+            }
         });
-        let numbered = effects.filter_map(|&(id, offset)| Some((recorder.partition(id)?, offset)));
-        let rs: Vec<(u32, i64)> = numbered.collect();
-        if !rs.is_empty() {
-            self.tell(now_us, Ev::Effect { rs }, recorder);
-        }
+        self.tell_effects(now_us, effects.copied().collect::<Vec<_>>(), recorder);
     }
 }

@@ -204,6 +204,10 @@ properties! {
         group_consumer_assignors: Vec<String> =
             "group.consumer.assignors", List, Some("uniform,range"),
             NonEmptyListOf(&["uniform", "range"]);
+        /// Which group protocols are served; that of streams and share groups never is.
+        group_coordinator_rebalance_protocols: Vec<String> =
+            "group.coordinator.rebalance.protocols", List, Some("classic,consumer,streams"),
+            ListOf(&["classic", "consumer", "share", "streams"]);
         /// Whether groups may change between the protocols.
         group_consumer_migration_policy: String =
             "group.consumer.migration.policy", String, Some("bidirectional"),
@@ -386,9 +390,6 @@ properties! {
         "offsets.topic.compression.codec", Int, Some("0"), Any;
         /// How many bytes are read at once when offsets are loaded.
         "offsets.load.buffer.size", Int, Some("5242880"), AtLeast(1);
-        /// Which group protocols are served.
-        "group.coordinator.rebalance.protocols", List, Some("classic,consumer,streams"),
-            ListOf(&["classic", "consumer", "share", "streams"]);
         /// How long the coordinator gathers records, in ms; -1 to adapt.
         "group.coordinator.append.linger.ms", Int, Some("-1"), AtLeast(-1);
         /// How many threads coordinate.
@@ -420,6 +421,11 @@ impl BrokerConfig {
         let queued_bytes: i64 = values.read("queued.max.request.bytes")?;
         if 0 < queued_bytes && (queued_bytes as u64) < config.socket_request_max_bytes as u64 {
             let reason = "queued.max.request.bytes must be at least socket.request.max.bytes";
+            return Err(PropertyError::conflict(reason));
+        }
+        let protocols = &config.group_coordinator_rebalance_protocols;
+        if !protocols.iter().any(|protocol| protocol == "classic") {
+            let reason = "group.coordinator.rebalance.protocols must name classic";
             return Err(PropertyError::conflict(reason));
         }
         Ok(config)
@@ -493,6 +499,7 @@ mod tests {
         assert!(node(&[("log.roll.ms", "0")]).is_err());
         assert!(node(&[("process.roles", "")]).is_err());
         assert!(node(&[("queued.max.request.bytes", "1000")]).is_err());
+        assert!(node(&[("group.coordinator.rebalance.protocols", "consumer")]).is_err());
     }
 
     #[test]

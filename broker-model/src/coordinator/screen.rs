@@ -93,7 +93,7 @@ pub(super) fn screen(
         RequestKind::Heartbeat(it) => Screened::Heartbeat(it),
         RequestKind::LeaveGroup(it) => Screened::Leave(forms::listed_members(version, it)),
         RequestKind::ConsumerGroupHeartbeat(it) => {
-            let valid = match speaks_consumer_protocol(world.image) {
+            let valid = match speaks_consumer_protocol(world) {
                 true => validate_heartbeat(world.config, version, &it),
                 false => Err(ResponseError::UnsupportedVersion),
             };
@@ -112,10 +112,12 @@ pub(super) fn screen(
     }
 }
 
-/// Whether the cluster has agreed on groups of the consumer protocol.
-pub(super) fn speaks_consumer_protocol(image: &MetadataImage) -> bool {
-    let level = image.features().get("group.version".as_bytes());
-    level.is_some_and(|level| 1 <= *level)
+/// Whether the broker serves groups of the consumer protocol, and the cluster has agreed on them
+/// (`KafkaApis.isConsumerGroupProtocolEnabled`).
+pub(super) fn speaks_consumer_protocol(world: &World<'_>) -> bool {
+    let served = &world.config.group_coordinator_rebalance_protocols;
+    let level = world.image.features().get("group.version".as_bytes());
+    served.iter().any(|protocol| protocol == "consumer") && level.is_some_and(|level| 1 <= *level)
 }
 
 fn check_join(world: &World<'_>, request: &JoinGroupRequest) -> Result<(), ResponseError> {

@@ -281,7 +281,7 @@ impl GroupCoordinator {
         world: &World<'_>,
         request: &ConsumerGroupDescribeRequest,
     ) -> ResponseKind {
-        let is_enabled = screen::speaks_consumer_protocol(world.image);
+        let is_enabled = screen::speaks_consumer_protocol(world);
         let groups = request.group_ids.iter().map(|id| {
             let shard = match is_enabled {
                 false => Err(ResponseError::UnsupportedVersion),

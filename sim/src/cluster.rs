@@ -81,6 +81,11 @@ impl<E: Engine> Cluster<E> {
         !self.is_up(process)
     }
 
+    /// The clients, but for those that run beside another one.
+    fn applications(&self) -> impl Iterator<Item = &Member> {
+        self.clients.iter().filter(|client| client.beside.is_none())
+    }
+
     /// The client that runs beside that one, if one does.
     #[must_use]
     pub fn companion(&self, process: ProcessId) -> Option<ProcessId> {
@@ -214,13 +219,13 @@ impl<E: Engine> Cluster<E> {
             Target::AnyBroker => self.brokers(),
             Target::Client(name) => {
                 let wanted = name.strip_suffix('*');
-                let clients = self.clients.iter().filter(|member| match wanted {
-                    Some(prefix) => member.beside.is_none() && member.name.starts_with(prefix),
+                let clients = self.applications().filter(|member| match wanted {
+                    Some(prefix) => member.name.starts_with(prefix),
                     None => member.name == *name,
                 });
                 clients.map(|member| member.process).collect()
             }
-            Target::Clients => self.clients.iter().map(|member| member.process).collect(),
+            Target::Clients => self.applications().map(|member| member.process).collect(),
             Target::Rest => {
                 let nodes = self.nodes.iter().map(|member| member.process);
                 nodes.filter(|process| !other.contains(process)).collect()

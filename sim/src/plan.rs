@@ -154,6 +154,9 @@ pub struct MemberPlan {
     /// Moments, in milliseconds from the start, at which it asks what is committed.
     #[serde(default)]
     pub looks_ms: Vec<u64>,
+    /// Moments, in milliseconds from the start, at which another thread wakes its consumer up.
+    #[serde(default)]
+    pub wakes_ms: Vec<u64>,
     /// What it does with records that it cannot process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<DeadLetterPlan>,

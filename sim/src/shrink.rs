@@ -299,14 +299,16 @@ impl Search<'_> {
 enum PollChange {
     NoRewind,
     NoStall,
+    NoLetters,
     LongPoll,
     LongPause,
     Late,
 }
 
-const POLL_CHANGES: [PollChange; 5] = [
+const POLL_CHANGES: [PollChange; 6] = [
     PollChange::NoRewind,
     PollChange::NoStall,
+    PollChange::NoLetters,
     PollChange::LongPoll,
     PollChange::LongPause,
     PollChange::Late,
@@ -341,8 +343,10 @@ fn poll_otherwise(script: &mut Script, change: PollChange) -> bool {
                 PollChange::NoRewind => {
                     member.pauses_ms.clear();
                     member.looks_ms.clear();
+                    member.wakes_ms.clear();
                 }
                 PollChange::NoStall => member.stalls_ms.clear(),
+                PollChange::NoLetters => member.dead_letters = None,
                 PollChange::LongPoll | PollChange::LongPause | PollChange::Late => {}
             }
             (
@@ -353,7 +357,7 @@ fn poll_otherwise(script: &mut Script, change: PollChange) -> bool {
         }
     };
     match change {
-        PollChange::NoRewind | PollChange::NoStall => {}
+        PollChange::NoRewind | PollChange::NoStall | PollChange::NoLetters => {}
         PollChange::LongPoll => *poll_ms = (*poll_ms * 2).min(10_000),
         PollChange::LongPause => *pause_ms = (*pause_ms * 2).clamp(500, 20_000),
         PollChange::Late => *from_ms += 2_000,
@@ -366,7 +370,10 @@ fn concerns(script: &Script, name: &str) -> bool {
     match script {
         Script::Produce { topic, .. } | Script::Consume { topic, .. } => topic == name,
         Script::Member(member) => {
-            member.pattern.is_some() || member.topics.iter().any(|topic| topic == name)
+            let letters = member.dead_letters.as_ref();
+            member.pattern.is_some()
+                || member.topics.iter().any(|topic| topic == name)
+                || letters.is_some_and(|letters| letters.topic == name)
         }
     }
 }

@@ -121,6 +121,7 @@ impl Admin {
             | Command::Unsubscribe { .. }
             | Command::Commit { .. }
             | Command::Committed { .. }
+            | Command::Position { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
             | Command::CallbackDone { .. }
@@ -242,7 +243,8 @@ fn is_worth_another_try(error: ClientError) -> bool {
         | ClientError::NotMember
         | ClientError::Rebalancing
         | ClientError::NoOffset
-        | ClientError::Wakeup => false,
+        | ClientError::Wakeup
+        | ClientError::NotAssigned => false,
     }
 }
 

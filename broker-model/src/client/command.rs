@@ -94,6 +94,14 @@ pub enum Command {
         /// Which partitions.
         partitions: Vec<TopicPartition>,
     },
+    /// Consumer: where the next poll goes on (`KafkaConsumer.position`). Answered by
+    /// [`Event::Position`], once that is known.
+    Position {
+        /// The call.
+        op: OpId,
+        /// An assigned partition.
+        partition: TopicPartition,
+    },
     /// Consumer: return no records of these assigned partitions until they are resumed.
     Pause {
         /// Which partitions.
@@ -216,6 +224,13 @@ pub enum Event {
         /// Whether every attempt provably had no effect.
         definite: bool,
     },
+    /// `Position` ended.
+    Position {
+        /// The call.
+        op: OpId,
+        /// The position, or why it did not become known.
+        result: Result<Offset, ClientError>,
+    },
     /// `Committed` ended.
     CommittedOffsets {
         /// The call.
@@ -326,6 +341,8 @@ pub enum ClientError {
     NoOffset,
     /// The application asked for it (`WakeupException`).
     Wakeup,
+    /// The partition is not assigned (`IllegalStateException`).
+    NotAssigned,
 }
 
 /// What a poll returned for one partition.

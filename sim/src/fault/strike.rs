@@ -290,12 +290,15 @@ impl Faults {
         for_ms: u64,
     ) {
         let (mut one, mut other) = self.two(cluster, id, one, other);
+        // Whoever runs beside a client is on its side.
+        let mut taken = Vec::new();
         for side in [&mut one, &mut other] {
-            let beside = side
-                .iter()
-                .filter_map(|&process| cluster.companion(process));
+            side.retain(|process| !taken.contains(process));
+            let beside = side.iter();
+            let beside = beside.filter_map(|&process| cluster.companion(process));
             let beside: Vec<_> = beside.filter(|it| !side.contains(it)).collect();
-            side.extend(beside);
+            side.extend(&beside);
+            taken = beside;
         }
         self.begin(cluster, id, &[one.as_slice(), &other].concat());
         cluster.engine.disturb(id, disturbance(one, other));
@@ -314,16 +317,17 @@ impl Faults {
             return;
         };
         self.begin(cluster, id, &[process]);
-        cluster.engine.add_rule(
-            process,
-            OutboxRule {
-                fault: id,
-                api_key: api_named(api).expect("a plan is checked when it is read"),
-                side,
-                mode,
-                count,
-            },
-        );
+        let rule = OutboxRule {
+            fault: id,
+            api_key: api_named(api).expect("a plan is checked when it is read"),
+            side,
+            mode,
+            count,
+        };
+        if let Some(companion) = cluster.companion(process) {
+            cluster.engine.add_rule(companion, rule.clone());
+        }
+        cluster.engine.add_rule(process, rule);
         self.later(cluster, id, for_ms, Act::EndRule(process));
     }
 
@@ -394,13 +398,15 @@ impl Faults {
                 cluster.engine.calm(id);
             }
             Act::EndRule(process) => {
-                let hits = cluster
-                    .engine
-                    .with_shell(process, |shell| shell.rule_hits(id));
-                if hits > 0 {
-                    self.mark_effective(cluster, id);
+                let companion = cluster.companion(process);
+                for process in [Some(process), companion].into_iter().flatten() {
+                    let engine = &mut cluster.engine;
+                    let hits = engine.with_shell(process, |shell| shell.rule_hits(id));
+                    if hits > 0 {
+                        self.mark_effective(cluster, id);
+                    }
+                    cluster.engine.end_rule(process, id);
                 }
-                cluster.engine.end_rule(process, id);
             }
             Act::CheckMove(partition, epoch) => {
                 if cluster.newest_epoch(partition) > epoch {

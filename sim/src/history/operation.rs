@@ -94,6 +94,11 @@ pub enum Op {
     },
     /// Get records.
     Poll,
+    /// Ask where the next poll goes on.
+    Position {
+        /// In which partition.
+        p: P,
+    },
     /// Commit offsets.
     CommitOffsets {
         /// The group.
@@ -283,6 +288,8 @@ impl Er {
     pub const NO_OFFSET: i16 = -104;
     /// The consumer is not a member of its group any more.
     pub const NOT_MEMBER: i16 = -105;
+    /// The partition is not assigned.
+    pub const NOT_ASSIGNED: i16 = -106;
     /// The consumer takes part in a rebalance (REBALANCE_IN_PROGRESS).
     pub const REBALANCING: i16 = 27;
     /// The consumer has no group (INVALID_GROUP_ID).
@@ -304,6 +311,7 @@ impl Er {
             ClientError::Rebalancing => Self::REBALANCING,
             ClientError::NoOffset => Self::NO_OFFSET,
             ClientError::Wakeup => Self::WAKEUP,
+            ClientError::NotAssigned => Self::NOT_ASSIGNED,
         };
         Self { c, att }
     }

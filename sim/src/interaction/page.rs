@@ -289,6 +289,7 @@ fn error(code: i16) -> String {
         Er::WAKEUP => "WakeupException",
         Er::NO_OFFSET => "NoOffsetForPartitionException",
         Er::NOT_MEMBER => "CommitFailedException",
+        Er::NOT_ASSIGNED => "IllegalStateException",
         Er::CLOSED => "closed",
         Er::DIED => "died",
         _ => return broker_model::wire::brief::error_name(code),

@@ -172,6 +172,7 @@ fn member(
         stalls_ms: Vec::new(),
         pauses_ms: Vec::new(),
         looks_ms: Vec::new(),
+        wakes_ms: Vec::new(),
         dead_letters: None,
     };
     let mut config = Properties::new();

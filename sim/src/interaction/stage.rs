@@ -217,16 +217,12 @@ impl<'a> Stage<'a> {
             unreachable!("only verbs about a process come here")
         };
         let process = self.process(who)?;
+        if !self.run.cluster.is_node(process) && !matches!(verb, Verb::Pause(_) | Verb::Resume(_)) {
+            return self.act_on_client(&verb, who, process);
+        }
         let is_up = self.run.cluster.is_up(process);
         match verb {
-            Verb::Start(_) if self.waiting.remove(&process) => self.release_calls(process, 1),
-            Verb::Start(_) if is_up && !self.has_left(process) => {
-                return Err(format!("{who} is running already"));
-            }
-            Verb::Start(_) if !self.run.cluster.is_node(process) => {
-                self.run.cluster.kill_client(process);
-                self.run.cluster.restart_client(process);
-            }
+            Verb::Start(_) if is_up => return Err(format!("{who} is running already")),
             Verb::Start(_) => {
                 self.engine().start(process);
                 if self.stopped.remove(&process) {
@@ -237,9 +233,6 @@ impl<'a> Stage<'a> {
                 }
             }
             _ if !is_up => return Err(format!("{who} is not running")),
-            Verb::Kill(_) if !self.run.cluster.is_node(process) => {
-                self.run.cluster.kill_client(process);
-            }
             Verb::Kill(_) => self.engine().kill(process),
             Verb::PowerOff(_) => {
                 self.engine().lose_power(process);
@@ -261,6 +254,27 @@ impl<'a> Stage<'a> {
                 self.paused.remove(&process);
                 self.engine().resume(process);
             }
+        }
+        Ok(())
+    }
+
+    /// Of clients, members of groups join when they are started, die and come back.
+    fn act_on_client(&mut self, verb: &Verb, who: &str, process: ProcessId) -> Result<(), String> {
+        if !self.members().contains(&process) {
+            return Err(format!("{who} is neither a node nor a member of a group"));
+        }
+        let waits = self.waiting.remove(&process);
+        let runs = !waits && self.run.cluster.is_up(process) && !self.has_left(process);
+        match verb {
+            Verb::Start(_) if waits => self.release_calls(process, 1),
+            Verb::Start(_) if runs => return Err(format!("{who} is running already")),
+            Verb::Start(_) => {
+                self.run.cluster.kill_client(process);
+                self.run.cluster.restart_client(process);
+            }
+            _ if !runs => return Err(format!("{who} is not running")),
+            Verb::Kill(_) => self.run.cluster.kill_client(process),
+            _ => return Err(format!("{who} is no node: kill it, or let it leave")),
         }
         Ok(())
     }

@@ -65,12 +65,12 @@ impl<E: Engine> Run<'_, E> {
                 ..
             }) = &client.script
             {
-                desks.push((process, &client.name, letters, desk));
+                desks.push((process, client, letters, desk));
             }
         }
         // Behind the plan's clients, so that those keep their numbers.
-        for (process, name, letters, desk) in desks {
-            self.add_dead_letters(process, name, letters, desk)?;
+        for (process, client, letters, desk) in desks {
+            self.add_dead_letters(process, client, letters, desk)?;
         }
         Ok(())
     }
@@ -79,15 +79,18 @@ impl<E: Engine> Run<'_, E> {
     fn add_dead_letters(
         &mut self,
         of: ProcessId,
-        name: &str,
+        client: &ClientPlan,
         plan: &DeadLetterPlan,
         desk: Desk,
     ) -> Result<(), PropertyError> {
         let kind = ClientKind::Producer(ProducerConfig::from_properties(&plan.config)?);
         let sent = self.sent.clone();
         let app = |a| -> Box<dyn App> { Box::new(DeadLetters::new(a, &plan.topic, desk, sent)) };
-        let name = format!("{name}/dead-letters");
-        self.add_client(&name, kind, &plan.config, Role::Producer, app);
+        let name = format!("{}/dead-letters", client.name);
+        let mut cfg = plan.config.clone();
+        let group = client.config.get("group.id").cloned();
+        cfg.insert("app.group".to_owned(), group.unwrap_or_default());
+        self.add_client(&name, kind, &cfg, Role::Producer, app);
         let companion = self.cluster.clients.last_mut().expect("it was just added");
         companion.beside = Some(of);
         Ok(())

@@ -97,10 +97,11 @@ fn member(dead_letters: DeadLetterPlan) -> ClientPlan {
             processing: Processing::InPoll,
             delivery: Delivery::AtLeastOnce,
             sink: Sink::Plain,
-            effects: Effects::Once,
+            effects: Effects::Any,
             stalls_ms: Vec::new(),
             pauses_ms: Vec::new(),
             looks_ms: Vec::new(),
+            wakes_ms: Vec::new(),
             dead_letters: Some(dead_letters),
         }),
     }

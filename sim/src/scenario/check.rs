@@ -247,6 +247,13 @@ impl Checker<'_> {
         if processing.iter().any(|text| text != "in-poll") {
             return Err(format!("{place}: it needs processing = \"in-poll\""));
         }
+        // Whoever dies before it commits sends its letters again.
+        let effects = consumer.effects.0.extremes();
+        if effects.iter().any(|text| text == "once") {
+            return Err(format!(
+                "{place}: effects = \"once\" cannot be: a letter may come twice"
+            ));
+        }
         config(&PRODUCER, &letters.config)
     }
 
@@ -372,7 +379,13 @@ impl Checker<'_> {
         let producers = self.file.producers.iter().map(|each| each.name.as_str());
         let consumers = self.file.consumers.iter().map(|each| each.name.as_str());
         let known: Vec<&str> = producers.chain(consumers).collect();
-        let base = name.split_once('/').map_or(name, |(base, _)| base);
+        let (base, which) = name.split_once('/').unwrap_or((name, ""));
+        if which.contains('/') {
+            let member = name.rsplit_once('/').map_or(name, |(member, _)| member);
+            return Err(format!(
+                "{name:?} in {place} is one with {member:?}: say that"
+            ));
+        }
         if known.contains(&base.trim_end_matches('*')) {
             return Ok(());
         }

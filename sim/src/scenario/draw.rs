@@ -226,6 +226,8 @@ impl Draw {
             let pauses_ms = lasting(&mut drawer, pauses, &PAUSES);
             let looks = drawer.count(&consumer.looks);
             let looks_ms = moments(&mut drawer, looks);
+            let wakes = drawer.count(&consumer.wakes);
+            let wakes_ms = moments(&mut drawer, wakes);
             clients.push(ClientPlan {
                 name: format!("{}/{instance}", consumer.name),
                 config,
@@ -245,6 +247,7 @@ impl Draw {
                     stalls_ms,
                     pauses_ms,
                     looks_ms,
+                    wakes_ms,
                     dead_letters: dead_letters.clone(),
                 }),
             });

@@ -166,6 +166,9 @@ pub struct Consumer {
     /// How often it asks what is committed.
     #[serde(default = "some_looks")]
     pub looks: Count,
+    /// How often another thread wakes its consumer up.
+    #[serde(default = "rare_wakes")]
+    pub wakes: Count,
     /// Where records go that it cannot process.
     #[serde(default)]
     pub dead_letters: Option<DeadLetters>,
@@ -488,6 +491,10 @@ fn some_looks() -> Count {
 
 fn awaited() -> bool {
     true
+}
+
+fn rare_wakes() -> Count {
+    Count::Pick(vec![0, 0, 0, 1, 3])
 }
 
 fn some_records() -> Count {

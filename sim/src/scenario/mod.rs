@@ -234,6 +234,11 @@ restart = "500ms..4s"
             error,
             r#"t.toml: unknown topic "order" in [[fault]] kill target; did you mean "orders"?"#
         );
+        let error = told("leader of orders-0", "client p/0/x");
+        assert!(
+            error.contains(r#""p/0/x" in [[fault]] kill target is one with "p/0""#),
+            "{error}"
+        );
         let error = told("leader of orders-0", "leadr of orders-0");
         assert!(error.contains(r#"unknown target "leadr of orders-0" in [[fault]] kill target; did you mean "leader of orders-0"?"#), "{error}");
         let error = told("\"kill\"", "\"kil\"");
@@ -271,6 +276,8 @@ restart = "500ms..4s"
             behind.ends_with("it needs processing = \"in-poll\""),
             "{behind}"
         );
+        let once = error("topic = \"dlq\"\npoison = 1", "effects = \"once\"");
+        assert!(once.ends_with("a letter may come twice"), "{once}");
         let property = "topic = \"dlq\"\npoison = 1\n[consumer.dead-letters.config]\nack = \"all\"";
         let unknown = error(property, "");
         assert!(unknown.contains("did you mean \"acks\"?"), "{unknown}");

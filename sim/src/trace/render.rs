@@ -91,6 +91,7 @@ impl Names {
                 format!("commit #{} {how} {what}", op.0)
             }
             Command::Committed { op, .. } => format!("committed #{}", op.0),
+            Command::Position { op, partition } => format!("position #{} of {partition}", op.0),
             Command::Pause { partitions } => format!("pause {} partitions", partitions.len()),
             Command::Resume { partitions } => format!("resume {} partitions", partitions.len()),
             Command::CallbackDone { callback } => format!("callback {} done", callback.0),

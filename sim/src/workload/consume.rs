@@ -224,6 +224,7 @@ impl App for Consume {
             | Event::Committing { .. }
             | Event::Committed { .. }
             | Event::CommittedOffsets { .. }
+            | Event::Position { .. }
             | Event::Sent { .. }
             | Event::Offsets { .. }
             | Event::Done { .. } => {}

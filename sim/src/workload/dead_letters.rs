@@ -251,3 +251,54 @@ impl Mortal for DeadLetters {
         self.outstanding.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_model::types::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_letter_says_where_it_comes_from() {
+        let topic = Uuid::from_u128(7);
+        let letter = Letter {
+            partition: TopicIdPartition {
+                topic,
+                partition: 3,
+            },
+            named: TopicPartition {
+                topic: StrBytes::from_static_str("orders"),
+                partition: 3,
+            },
+            offset: 41,
+            key: None,
+        };
+        let told = origin(&letter).into_iter().map(|header| {
+            let value = header.value.expect("each has one");
+            (header.key.to_string(), String::from_utf8(value.to_vec()))
+        });
+        let told: Vec<_> = told.collect();
+        let expected = [
+            ("__connect.errors.topic", "orders"),
+            ("__connect.errors.partition", "3"),
+            ("__connect.errors.offset", "41"),
+        ];
+        let own = |(key, value): (&str, &str)| (key.to_owned(), Ok(value.to_owned()));
+        assert_eq!(told, expected.map(own));
+    }
+
+    #[test]
+    fn what_arrived_is_told_once_and_dies_with_its_process() {
+        let desk = Desk::default();
+        let partition = TopicIdPartition {
+            topic: Uuid::from_u128(7),
+            partition: 0,
+        };
+        desk.0.borrow_mut().arrived.insert((partition, 5));
+        assert_eq!(desk.arrived(), [(partition, 5)].into());
+        assert!(desk.arrived().is_empty());
+        desk.0.borrow_mut().arrived.insert((partition, 6));
+        desk.clear();
+        assert!(desk.arrived().is_empty());
+    }
+}

@@ -14,7 +14,7 @@ use broker_model::client::command::{
     ResetReason, StartFrom, Subscription,
 };
 use broker_model::types::{
-    LeaderEpoch, ResponseError, StrBytes, TopicIdPartition, TopicPartition, Uuid,
+    LeaderEpoch, Offset, ResponseError, StrBytes, TopicIdPartition, TopicPartition, Uuid,
 };
 
 pub(super) use self::commits::committed_offsets;
@@ -60,6 +60,7 @@ pub struct Member {
     stalls: usize,
     pauses: usize,
     looks: usize,
+    wakes: usize,
     commits: u64,
     leaving: bool,
     draining: bool,
@@ -86,6 +87,8 @@ enum State {
     Committing(OpId, Option<Batch>),
     /// `committed`.
     Looking(OpId),
+    /// `position` of that partition.
+    Asking(OpId, u32),
     /// `close`.
     Closing(OpId),
     /// It gave up, or closed.
@@ -165,6 +168,7 @@ impl Member {
             stalls: 0,
             pauses: 0,
             looks: 0,
+            wakes: 0,
             commits: 0,
             leaving: false,
             draining: false,
@@ -261,6 +265,9 @@ impl Member {
 
     fn look(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
         self.looks += 1;
+        if self.looks.is_multiple_of(2) {
+            return self.ask(now_us, recorder, calls);
+        }
         let owned = self.owned.keys().map(|&id| self.named(id));
         let partitions: Vec<TopicPartition> = owned.collect();
         let op = Op::FetchOffsets {
@@ -270,6 +277,45 @@ impl Member {
         let op = self.journal.invoke(now_us, recorder, op);
         self.state = State::Looking(op);
         calls.push_back(Command::Committed { op, partitions });
+    }
+
+    /// Asks where it is in its first partition.
+    fn ask(&mut self, now_us: u64, recorder: &mut Recorder, calls: &mut VecDeque<Command>) {
+        let mut owned = self.owned.keys();
+        let first = owned.find_map(|&id| Some((id, recorder.partition(id)?)));
+        let (id, p) = first.expect("it looks only at what it owns");
+        let op = self.journal.invoke(now_us, recorder, Op::Position { p });
+        self.state = State::Asking(op, p);
+        let partition = self.named(id);
+        calls.push_back(Command::Position { op, partition });
+    }
+
+    fn answered(
+        &mut self,
+        now_us: u64,
+        op: OpId,
+        result: Result<Offset, ClientError>,
+        recorder: &mut Recorder,
+    ) {
+        let State::Asking(_, p) = self.state else {
+            unreachable!("each call ends once");
+        };
+        match result {
+            Ok(offset) => {
+                let at = Res::Offs(vec![(p, offset.0)]);
+                self.journal.ok(now_us, recorder, op, at);
+            }
+            Err(error) => self.journal.fail(now_us, recorder, op, Er::new(error, 0)),
+        }
+        self.state = State::Turn { at_us: now_us };
+    }
+
+    /// When another thread wakes its consumer up next.
+    fn next_wakeup_us(&self) -> Option<u64> {
+        let lives = !matches!(self.state, State::Idle | State::Closing(_) | State::Over);
+        let at_ms = self.plan.wakes_ms.get(self.wakes)?;
+        let start_us = self.start_us?;
+        (lives && !self.draining && !self.leaving).then_some(start_us + at_ms * 1_000)
     }
 
     fn pause_or_resume(
@@ -337,8 +383,11 @@ impl Member {
             at_us: now_us + RETRY_US,
         };
         match error {
-            // Another one has its place: two of the same name would take it from each other for ever.
-            ClientError::Broker(error @ ResponseError::FencedInstanceId) => {
+            // Another one has its place: two of the same name would take it from each other for ever. Or it
+            // came back before the session of its predecessor was over, which the consumer protocol refuses.
+            ClientError::Broker(
+                error @ (ResponseError::FencedInstanceId | ResponseError::UnreleasedInstanceId),
+            ) => {
                 let c = error.code();
                 self.tell(now_us, Ev::Fenced { c }, recorder);
                 self.state = State::Over;
@@ -421,6 +470,10 @@ impl App for Member {
             let batch = batch.clone();
             self.worked(now_us, batch, recorder);
         }
+        while self.next_wakeup_us().is_some_and(|at_us| at_us <= now_us) {
+            self.wakes += 1;
+            calls.push_back(Command::Wakeup);
+        }
         self.hear_of_letters(now_us, recorder);
         if let State::Turn { at_us } = self.state
             && (at_us <= now_us || self.leaving)
@@ -477,6 +530,7 @@ impl App for Member {
                 self.committed(now_us, (commit, &member), result, outcome, recorder, calls);
             }
             Event::CommittedOffsets { op, result } => self.looked(now_us, op, result, recorder),
+            Event::Position { op, result } => self.answered(now_us, op, result, recorder),
             Event::Done { op, result } => {
                 match result {
                     Ok(()) => self.journal.ok(now_us, recorder, op, Res::Unit),
@@ -499,7 +553,8 @@ impl App for Member {
             _ => None,
         };
         let behind = self.behind.front().map(|(until_us, _)| *until_us);
-        [turn, behind].into_iter().flatten().min()
+        let wakeup = self.next_wakeup_us();
+        [turn, behind, wakeup].into_iter().flatten().min()
     }
 
     /// One that waits for its moment begins.

@@ -205,6 +205,7 @@ impl App for Scan {
             | Event::Committing { .. }
             | Event::Committed { .. }
             | Event::CommittedOffsets { .. }
+            | Event::Position { .. }
             | Event::Done { .. }
             | Event::Sent { .. } => {}
         }

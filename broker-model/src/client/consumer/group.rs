@@ -194,14 +194,16 @@ impl Group {
         }
     }
 
-    /// Does whatever can be done now. `polls`: a poll waits.
-    pub(super) fn run(&mut self, env: &mut Env<'_>, polls: bool) {
+    /// Does whatever can be done now. `polls`: a poll waits. `asks`: somebody waits for a position.
+    pub(super) fn run(&mut self, env: &mut Env<'_>, polls: bool, asks: bool) {
         self.shared.coordinator.check(env);
         // What a commit came to may be what the membership waits for.
         for _ in 0..2 {
             let goes_on = self.error.is_none() && self.leaving.is_none();
             if polls && goes_on && !self.is_calling_back() {
                 self.run_poll(env);
+            } else if asks && goes_on {
+                self.shared.reads.on_poll(env);
             }
             self.membership.run_background(env, &mut self.shared);
             self.run_leaving(env);

@@ -9,6 +9,7 @@ mod fetcher;
 #[cfg(test)]
 mod fuzz;
 mod group;
+mod inquiries;
 mod lookups;
 mod positions;
 mod session;
@@ -20,6 +21,7 @@ use std::collections::VecDeque;
 use self::fetcher::Fetcher;
 pub(crate) use self::group::shares_of_leader;
 use self::group::{Env, Group};
+use self::inquiries::Inquiries;
 use self::lookups::Lookups;
 use self::positions::Positions;
 use super::alarm::Alarm;
@@ -47,6 +49,7 @@ pub struct Consumer {
     wakeup: bool,
     /// Polls that wait for records, oldest first.
     polls: VecDeque<Poll>,
+    inquiries: Inquiries,
     /// A poll returned in this step: what it used up is fetched ahead.
     polled: bool,
     /// The timer of everything but metadata and connections.
@@ -73,6 +76,7 @@ impl Consumer {
                 config.group_id.is_some(),
             ),
             lookups: Lookups::new(&config),
+            inquiries: Inquiries::new(&config),
             group: Group::new(&config, bug).map(Box::new),
             wakeup: false,
             fetcher: Fetcher::new(config),
@@ -113,6 +117,7 @@ impl Consumer {
                 let metadata = &mut self.cluster.metadata;
                 self.lookups.on_end_offsets(now, op, partitions, metadata);
             }
+            Command::Position { op, partition } => self.inquiries.ask(now, op, partition),
             Command::Pause { partitions } => self.positions.pause(&partitions, true),
             Command::Resume { partitions } => self.positions.pause(&partitions, false),
             Command::Wakeup => self.wakeup = true,
@@ -174,6 +179,7 @@ impl Consumer {
         for poll in self.polls.drain(..) {
             end_poll(poll.op, effects);
         }
+        while self.inquiries.fail_first(ClientError::Closed, effects) {}
         self.lookups.abort(CLOSED, effects);
         let Some(group) = &mut self.group else {
             return self.shut(op, effects);
@@ -269,6 +275,7 @@ impl Consumer {
         }
         let (positions, cluster) = (&mut self.positions, &mut self.cluster);
         self.lookups.run(now, positions, cluster, effects);
+        self.inquiries.answer(now, positions, effects);
         self.end_polls(now, effects);
         if self.polled || !self.polls.is_empty() {
             self.polled = false;
@@ -283,6 +290,7 @@ impl Consumer {
         let deadlines = [
             polls_end.filter(|_| !is_calling_back),
             self.lookups.next_deadline_ms(now),
+            self.inquiries.next_deadline_ms(),
             self.positions.next_deadline_ms(now),
             self.group
                 .as_ref()
@@ -308,7 +316,7 @@ impl Consumer {
         if self.wakeup && group.wake_up(env) {
             self.wakeup = false;
         }
-        group.run(env, !self.polls.is_empty());
+        group.run(env, !self.polls.is_empty(), !self.inquiries.is_empty());
         if let Some(op) = group.take_closed() {
             return self.shut(op, effects);
         }
@@ -319,12 +327,19 @@ impl Consumer {
             let op = poll.op;
             self.polls.pop_front();
             effects.event(Event::PollFailed { op, error });
+        } else if !self.inquiries.is_empty()
+            && let Some(error) = group.take_error()
+        {
+            self.inquiries.fail_first(error, effects);
         }
         self.wake_poll(effects);
     }
 
-    /// Ends the poll that waits, if the application asked for it.
+    /// Ends the poll that waits, or another call, if the application asked for it.
     fn wake_poll(&mut self, effects: &mut Effects) {
+        if self.wakeup && self.inquiries.fail_first(ClientError::Wakeup, effects) {
+            self.wakeup = false;
+        }
         if self.wakeup
             && !self.is_calling_back()
             && let Some(poll) = self.polls.pop_front()
@@ -397,6 +412,7 @@ fn refuse(command: Command, error: ClientError, effects: &mut Effects) {
             let result = Err(error);
             effects.event(Event::CommittedOffsets { op, result });
         }
+        Command::Position { op, .. } => inquiries::end(op, Err(error), effects),
         Command::Unsubscribe { op } | Command::Close { op } => {
             let result = Err(error);
             effects.event(Event::Done { op, result });

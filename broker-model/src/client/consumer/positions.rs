@@ -270,6 +270,17 @@ impl Positions {
         }
     }
 
+    /// The valid position of an assigned partition, if it has one; `None` if it is not assigned
+    /// (`SubscriptionState.validPosition`).
+    pub(super) fn position(&self, name: &TopicPartition) -> Option<Option<Offset>> {
+        if self.unresolved.iter().any(|waiting| waiting.name == *name) {
+            return Some(None);
+        }
+        let mut assigned = self.assigned.iter();
+        let (&partition, _) = assigned.find(|(_, assigned)| assigned.name == *name)?;
+        Some(self.valid(partition).map(|position| position.offset))
+    }
+
     /// The application got everything before `to`, the last of it from a batch of that epoch.
     pub(super) fn advance(&mut self, partition: TopicIdPartition, to: Offset, epoch: LeaderEpoch) {
         let Some(assigned) = self.assigned.get_mut(&partition) else {

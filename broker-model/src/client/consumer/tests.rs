@@ -16,7 +16,7 @@ use kafka_protocol::messages::{
 };
 
 use crate::client::ClientKind;
-use crate::client::command::{Command, Event, OpId, ResetReason, StartFrom};
+use crate::client::command::{ClientError, Command, Event, OpId, ResetReason, StartFrom};
 use crate::client::testing::{Harness, P0, Sent, TOPIC, orders};
 use crate::config::ConsumerConfig;
 use crate::probe::Probe;
@@ -152,6 +152,48 @@ fn at_offset_5() -> Harness {
     answer_fetch(&mut consumer, &sent, records(batch(0, 1, 5)));
     assert_eq!(polled(&mut consumer).len(), 1);
     consumer
+}
+
+fn position(consumer: &mut Harness, partition: i32) -> Vec<Result<i64, ClientError>> {
+    let (op, partition) = (OpId(9), p(partition));
+    consumer.command(Command::Position { op, partition });
+    positions(consumer)
+}
+
+fn positions(consumer: &mut Harness) -> Vec<Result<i64, ClientError>> {
+    let events = consumer.take_events().into_iter();
+    let told = events.filter_map(|event| match event {
+        Event::Position { result, .. } => Some(result.map(|offset| offset.0)),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_position_is_told_when_it_is_known() {
+    assert_eq!(position(&mut at_offset_5(), 0), [Ok(5)]);
+    let unknown = || {
+        let mut consumer = consumer(&[("default.api.timeout.ms", "8000")]);
+        assign(&mut consumer, StartFrom::Beginning);
+        assert_eq!(position(&mut consumer, 0), []);
+        consumer
+    };
+    let mut found = unknown();
+    answer_offset(&mut found, 3);
+    assert_eq!(positions(&mut found), [Ok(3)]);
+    let mut late = unknown();
+    late.advance(7_999);
+    assert_eq!(positions(&mut late), []);
+    late.advance(1);
+    assert_eq!(positions(&mut late), [Err(ClientError::TimedOut)]);
+    let mut woken = unknown();
+    woken.command(Command::Wakeup);
+    assert_eq!(positions(&mut woken), [Err(ClientError::Wakeup)]);
+    let mut closed = unknown();
+    closed.command(Command::Close { op: OpId(10) });
+    assert_eq!(positions(&mut closed), [Err(ClientError::Closed)]);
+    let not_assigned = Err(ClientError::NotAssigned);
+    assert_eq!(position(&mut unknown(), 1), [not_assigned]);
 }
 
 #[test]

@@ -135,6 +135,7 @@ impl Producer {
             | Command::Unsubscribe { .. }
             | Command::Commit { .. }
             | Command::Committed { .. }
+            | Command::Position { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
             | Command::CallbackDone { .. }

@@ -1,4 +1,5 @@
-//! A consumer gets a partition's records in order, none below its position. Jepsen: nonmonotonic-poll.
+//! A consumer gets a partition's records in order, none below its position, and what it says of its position is so.
+//! Jepsen: nonmonotonic-poll.
 
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::observe::Observed;
@@ -31,6 +32,20 @@ impl Check for Nonmonotonic {
                 sink.exercised();
             }
         }
+        for &(p, told, known) in &world.moment.clients.positions {
+            match known {
+                Some(known) if known != told => sink.fail(
+                    Violation::new(format!(
+                        "a consumer of {} is not where it says it is",
+                        world.clients.name(p)
+                    ))
+                    .fact("says", event.t_us, told.to_string())
+                    .fact("is", event.t_us, known.to_string()),
+                ),
+                Some(_) => sink.exercised(),
+                None => {}
+            }
+        }
     }
 }
 
@@ -39,7 +54,7 @@ mod tests {
     use super::*;
     use crate::check::make;
     use crate::check::testing::Case;
-    use crate::history::Role;
+    use crate::history::{Body, Op, Res, Role};
 
     fn case() -> Case {
         Case::of(make::<Nonmonotonic>)
@@ -58,6 +73,19 @@ mod tests {
     #[test]
     fn records_below_the_position_are_found() {
         case().polls(10, 5, &[(4, 100)]).end().fails("position");
+    }
+
+    #[test]
+    fn a_position_that_is_another_one_is_found() {
+        let says = |offset| {
+            let polled = case().polls(10, 5, &[(5, 100)]);
+            let r = Res::Offs(vec![(0, offset)]);
+            let op = Op::Position { p: 0 };
+            let asked = polled.line(Body::I { a: 10, o: 77, op });
+            asked.line(Body::Ok { a: 10, o: 77, r }).end()
+        };
+        says(6).passes();
+        says(5).fails("is not where it says it is");
     }
 
     #[test]

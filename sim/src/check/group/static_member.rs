@@ -11,6 +11,7 @@ use broker_model::types::StrBytes;
 
 use super::{Seen, decided, seen};
 use crate::check::world::groups::consumer::ConsumerFold;
+use crate::check::world::groups::coordinator::DEPOSED;
 use crate::check::world::groups::fold::Step;
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::history::{Body, Ev};
@@ -19,8 +20,9 @@ use crate::observe::{Fact, Observed};
 /// See the module.
 #[derive(Default)]
 pub(in crate::check) struct StaticMember {
-    /// The ids of an instance of a classic group, by group and instance, in the order in which they first had it.
-    ids: BTreeMap<(StrBytes, StrBytes), Vec<StrBytes>>,
+    /// The ids of an instance of a classic group, by offsets partition, group and instance, in the order in which
+    /// they first had it.
+    ids: BTreeMap<(i32, StrBytes, StrBytes), Vec<StrBytes>>,
     /// By group and id, in which generation a member was last told its part.
     told: BTreeMap<(String, String), i32>,
 }
@@ -58,7 +60,7 @@ impl Check for StaticMember {
         } else if let Some(seen) = seen(event, world) {
             match seen.note {
                 Note::ClassicGroup { group, change, .. } => {
-                    self.learn(group, change);
+                    self.learn(seen.moment.at, group, change);
                     classic(&seen, group, change, sink);
                 }
                 Note::Coordinator {
@@ -89,31 +91,45 @@ impl StaticMember {
         }
     }
 
-    fn learn(&mut self, group: &StrBytes, change: &ClassicGroupChange) {
-        let (ClassicGroupChange::Joined {
-            member,
-            instance: Some(instance),
-        }
-        | ClassicGroupChange::Replaced {
-            member, instance, ..
-        }) = change
-        else {
-            return;
+    fn learn(&mut self, at: i32, group: &StrBytes, change: &ClassicGroupChange) {
+        let mut learn = |instance: &StrBytes, ids: &[&StrBytes]| {
+            let key = (at, group.clone(), instance.clone());
+            let known = self.ids.entry(key).or_default();
+            for &id in ids {
+                if !known.contains(id) {
+                    known.push(id.clone());
+                }
+            }
         };
-        let ids = self.ids.entry((group.clone(), instance.clone()));
-        let ids = ids.or_default();
-        if !ids.contains(member) {
-            ids.push(member.clone());
+        match change {
+            ClassicGroupChange::Joined {
+                member,
+                instance: Some(instance),
+            } => learn(instance, &[member]),
+            ClassicGroupChange::Replaced {
+                instance,
+                previous,
+                member,
+            } => learn(instance, &[previous, member]),
+            ClassicGroupChange::Loaded { members, .. } => {
+                for (member, instance) in members {
+                    if let Some(instance) = instance {
+                        learn(instance, &[member]);
+                    }
+                }
+            }
+            _ => {}
         }
     }
 
     /// A coordinator has loaded its groups. In the generation in which an id was told its part, no older id has the
     /// instance any more.
-    fn serving(&self, seen: &Seen<'_>, sink: &mut Sink) {
+    fn serving(&mut self, seen: &Seen<'_>, sink: &mut Sink) {
         let Some(load) = &seen.moment.load else {
             return;
         };
-        for ((group, instance), ids) in &self.ids {
+        let at = seen.moment.at;
+        for ((_, group, instance), ids) in self.ids.iter().filter(|((of, ..), _)| *of == at) {
             let Some(stored) = seen.coordinator.view.classic(group) else {
                 continue;
             };
@@ -155,6 +171,10 @@ impl StaticMember {
                     ),
                 );
             }
+        }
+        // What was told before may be in no log any more.
+        if load.excuse.is_some_and(|excuse| excuse != DEPOSED) {
+            self.ids.retain(|(of, ..), _| *of != at);
         }
     }
 }

@@ -102,7 +102,9 @@ fn bound_ms(world: &World, (a, actor): (A, &ActorFacts), what: OpKind) -> u64 {
         OpKind::Close if actor.role == Role::Producer => {
             gates.max_block_ms + gates.delivery_timeout_ms
         }
-        OpKind::Close | OpKind::Ends | OpKind::Silent | OpKind::Other => gates.api_timeout_ms,
+        OpKind::Close | OpKind::Ends | OpKind::Position | OpKind::Silent | OpKind::Other => {
+            gates.api_timeout_ms
+        }
     };
     own_ms + SLACK_MS + number(&world.clients.cfg, "pause.ms", 0)
 }

@@ -2,6 +2,8 @@
 //! bugs): none is missing (`effect-complete`), and none comes twice where the application claims that
 //! (`effect-once`). Pitfalls P05 to P07 and P14.
 
+use std::collections::BTreeMap;
+
 use super::{committed_at_last, group_start, records};
 use crate::check::client::DESTROYED;
 use crate::check::client::acked_complete::complete_scan;
@@ -26,6 +28,7 @@ impl Check for EffectComplete {
 
     fn finish(&mut self, world: &World, sink: &mut Sink) {
         let lifted = world.expects(self.name());
+        let letters = Letters::of(world);
         let claims = |member: &MemberFacts| {
             member.gates.sink && (lifted || member.gates.delivery == Delivery::AtLeastOnce)
         };
@@ -45,7 +48,13 @@ impl Check for EffectComplete {
                     .is_some_and(|part| !part.cuts.is_empty());
                 let start = group_start(world, part, self.name());
                 for offset in records(world, p, start).take_while(|&offset| offset < to) {
-                    if 0 < part.effects.at(offset) || arrived(world, (p, offset)) {
+                    let letter = letters.get(&group.id, p, offset);
+                    let has = match letter {
+                        Some(letter) => letter.is_there,
+                        None => 0 < part.effects.at(offset),
+                    };
+                    let cut = cut || letter.is_some_and(|letter| letter.cut);
+                    if has {
                         sink.exercised();
                     } else if cut && !lifted {
                         sink.excused(DESTROYED);
@@ -58,11 +67,39 @@ impl Check for EffectComplete {
     }
 }
 
-/// Whether a record that was made from that one is there at last: a dead letter, of which nobody may have heard
-/// that it arrived.
-fn arrived(world: &World, of: (P, i64)) -> bool {
-    let mut values = world.clients.values.iter();
-    values.any(|value| value.in_final && value.src == Some(of))
+/// The dead letters of all groups, by the record that could not be processed. Such a record has its effect when a letter is
+/// there at last, whoever heard that it arrived.
+#[derive(Default)]
+struct Letters<'a>(BTreeMap<(&'a str, P, i64), Letter>);
+
+#[derive(Clone, Copy, Default)]
+struct Letter {
+    is_there: bool,
+    /// Where it was to go, committed records were destroyed.
+    cut: bool,
+}
+
+impl<'a> Letters<'a> {
+    fn of(world: &'a World) -> Self {
+        let clients = &world.clients;
+        let mut letters = Self::default();
+        for value in &clients.values {
+            let sender = clients.actor(value.actor);
+            let group = sender.and_then(|sender| sender.letters_of.as_deref());
+            let (Some((p, offset)), Some(group)) = (value.src, group) else {
+                continue;
+            };
+            let letter = letters.0.entry((group, p, offset)).or_default();
+            letter.is_there |= value.in_final;
+            let part = value.p.and_then(|p| clients.part(p));
+            letter.cut |= part.is_some_and(|part| !part.cuts.is_empty());
+        }
+        letters
+    }
+
+    fn get(&self, group: &'a str, p: P, offset: i64) -> Option<Letter> {
+        self.0.get(&(group, p, offset)).copied()
+    }
 }
 
 /// The end of the partition, if a member that owns it has got there and is to go on.
@@ -228,14 +265,23 @@ mod tests {
             let case = case(make::<EffectComplete>, &[AT_LEAST_ONCE], &[]);
             let case = case.commits(10, 1, 1, 2).has_effects(10, &[0]);
             // Nobody hears of it: its producer dies.
-            case.sends_from(1, 102, 0, Some((0, 1))).dies(10)
+            case.dies(10)
         };
-        let scanned = |records: &[(i64, u64)]| {
+        let posts = |group: &str, case: Case| {
+            let case = case.actor(2, Role::Producer, &[("app.group", group)]);
+            case.sends_from(2, 102, 0, Some((0, 1)))
+        };
+        let scanned = |case: Case, records: &[(i64, u64)]| {
             let end = i64::try_from(records.len()).expect("few");
-            case().final_scan(end, records).phase("done").end()
+            case.final_scan(end, records).phase("done").end()
         };
-        scanned(&[(0, 100), (1, 101), (2, 102)]).passes();
-        scanned(&[(0, 100), (1, 101)]).fails("orders-0 offset 1 had no effect");
+        let all = [(0, 100), (1, 101), (2, 102)];
+        scanned(posts("g", case()), &all).passes();
+        scanned(posts("g", case()), &all[..2]).fails("orders-0 offset 1 had no effect");
+        scanned(posts("other", case()), &all).fails("orders-0 offset 1 had no effect");
+        // It was acknowledged, and is gone.
+        let heard = || posts("g", case().has_effects(10, &[1]));
+        scanned(heard(), &all[..2]).fails("orders-0 offset 1 had no effect");
     }
 
     #[test]

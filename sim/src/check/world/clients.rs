@@ -42,6 +42,8 @@ pub(crate) struct ActorFacts {
     pub(crate) role: Role,
     pub(crate) name: String,
     pub(crate) gates: ClientGates,
+    /// `app.group`: the group whose dead letters it sends.
+    pub(crate) letters_of: Option<String>,
     /// When it was killed.
     pub(crate) died_us: Option<u64>,
     /// Operations without a completion.
@@ -70,6 +72,8 @@ pub(crate) enum OpKind {
     /// LATEST offsets.
     Ends,
     Close,
+    /// Where the next poll goes on.
+    Position,
     /// Assign, seek, subscribe: the client does not answer these.
     Silent,
     Other,
@@ -169,6 +173,8 @@ pub(crate) struct ClientMoment {
     pub(crate) steps: Vec<Step>,
     /// The value that another acks=all send was told lies at the same offset.
     pub(crate) acked_before: V,
+    /// What a consumer said of its positions, and what they have to be, if that is known.
+    pub(crate) positions: Vec<(P, i64, Option<i64>)>,
 }
 
 /// A record of a poll.
@@ -266,6 +272,7 @@ impl Clients {
                 role: actor.role,
                 name,
                 gates: ClientGates::of(&actor.cfg),
+                letters_of: actor.cfg.get("app.group").cloned(),
                 died_us: None,
                 open: BTreeMap::new(),
                 sent: Vec::new(),
@@ -317,6 +324,7 @@ impl Clients {
             Op::Poll => OpKind::Poll,
             Op::ListOffsets { spec: -1, .. } => OpKind::Ends,
             Op::Close => OpKind::Close,
+            Op::Position { .. } => OpKind::Position,
             Op::Assign { .. }
             | Op::Seek { .. }
             | Op::Subscribe { .. }
@@ -388,7 +396,7 @@ impl Clients {
                 }
                 moment.value = Some(id);
             }
-            OpKind::Ends | OpKind::Silent | OpKind::Other => {}
+            OpKind::Ends | OpKind::Position | OpKind::Silent | OpKind::Other => {}
         }
         moment.ended = Some(open);
         true
@@ -401,6 +409,14 @@ impl Clients {
                 for part in parts {
                     self.polled(line, a, part, moment);
                 }
+            }
+            Res::Offs(offsets)
+                if moment.ended.as_ref().map(|op| op.what) == Some(OpKind::Position) =>
+            {
+                let walks = self.actors.get(&a).map(|actor| &actor.walks);
+                let known = |p| walks?.get(&p)?.position;
+                let told = offsets.iter().map(|&(p, offset)| (p, offset, known(p)));
+                moment.positions.extend(told);
             }
             Res::Offs(ends) => {
                 let is_final = self.actor(a).is_some_and(|actor| actor.role == Role::Final);
@@ -556,6 +572,7 @@ impl ClientMoment {
     fn clear(&mut self) {
         self.value = None;
         self.ended = None;
+        self.positions.clear();
         self.broken = None;
         self.sights.clear();
         self.steps.clear();

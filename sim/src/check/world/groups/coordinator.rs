@@ -56,7 +56,7 @@ pub(crate) struct Coordinator {
 }
 
 /// An excuse: a broker that was overruled reads what it has, and nothing of what it decides will count.
-const DEPOSED: &str = "somebody coordinates in a later epoch already";
+pub(crate) const DEPOSED: &str = "somebody coordinates in a later epoch already";
 
 /// A coordinator's timer: group, what for, member.
 pub(crate) type TimerId = (StrBytes, CoordinatorTimer, Option<StrBytes>);

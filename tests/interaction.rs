@@ -62,6 +62,7 @@ scripts! {
     offset_expiry = "offset-expiry",
     power_loss = "power-loss",
     pre_vote_refused = "pre-vote-refused",
+    repeated_heartbeat = "repeated-heartbeat",
     raft_truncation = "raft-truncation",
     split_roles = "split-roles",
     split_vote = "split-vote",

@@ -170,7 +170,7 @@ fn origin(letter: &Letter) -> Vec<Header> {
 const VALUE_BYTES: u32 = 24;
 
 /// How often each side looks at the desk, in microseconds.
-pub(super) const LOOK_EVERY_US: u64 = 10_000;
+pub(super) const LOOK_EVERY_US: u64 = 50_000;
 
 impl App for DeadLetters {
     fn begin(&mut self, now_us: u64, topics: &BTreeMap<String, TopicFacts>) {

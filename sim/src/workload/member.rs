@@ -333,9 +333,12 @@ impl Member {
         };
         match error {
             // Another one has its place: two of the same name would take it from each other for ever. Or it
-            // came back before the session of its predecessor was over, which the consumer protocol refuses.
+            // came back before the session of its predecessor was over, which the consumer protocol refuses;
+            // or the group is gone. The consumer is of no use any more.
             ClientError::Broker(
-                error @ (ResponseError::FencedInstanceId | ResponseError::UnreleasedInstanceId),
+                error @ (ResponseError::FencedInstanceId
+                | ResponseError::UnreleasedInstanceId
+                | ResponseError::GroupIdNotFound),
             ) => {
                 let c = error.code();
                 self.tell(now_us, Ev::Fenced { c }, recorder);

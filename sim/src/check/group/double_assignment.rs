@@ -3,10 +3,11 @@
 //!
 //! Who was thrown out and does not know it yet may hold anything: it is a zombie. So is a member of the
 //! classic protocol that does not know the generation, and one that joined anew since it got the
-//! partition.
+//! partition. And so is one whose listener is called late (`Stay::is_late_for`).
 
 use broker_model::types::StrBytes;
 
+use crate::check::membership::{OUTDATED, is_outdated};
 use crate::check::world::groups::consumer::AWAY;
 use crate::check::world::groups::fold::GroupFold;
 use crate::check::world::groups::holders::Holder;
@@ -48,7 +49,10 @@ impl Check for DoubleAssignment {
             let others = holders.holders.get(&key).into_iter().flatten();
             let others = others.filter(|&&other| other != a);
             let rival = others.filter_map(|&other| Some((other, current(world, group, other, p)?)));
+            let facts = world.members.groups.iter().find(|it| *it.id == **group);
+            let is_outdated = |other| facts.is_some_and(|facts| is_outdated(facts, p, (a, other)));
             match rival.into_iter().next() {
+                Some((other, _)) if is_outdated(other) => sink.excused(OUTDATED),
                 Some((other, holder)) => {
                     let part = world.clients.part(p);
                     let name = part.map_or_else(|| p.to_string(), |part| part.name.clone());

@@ -3,7 +3,7 @@
 
 use super::World;
 use super::world::gates::number;
-use super::world::members::{GroupFacts, GroupPart, MemberFacts};
+use super::world::members::{GroupFacts, GroupPart, MemberFacts, Stay};
 use crate::history::{A, P};
 
 pub(super) mod at_least_once;
@@ -28,6 +28,8 @@ const LOG_LOST: &str = "the log of the group's coordinator was destroyed with no
 const STALE: &str = "a deposed coordinator may have answered";
 /// An excuse: a request that its client gave up on may be carried out later, and once more.
 const LATE: &str = "an attempt to commit may have been carried out late";
+/// An excuse: see `Stay::is_late_for`.
+pub(super) const OUTDATED: &str = "a listener was called with what its coordinator had taken back";
 /// An excuse: `offsets.retention.minutes` may be over.
 const OFFSETS_EXPIRED: &str = "committed offsets may have expired";
 
@@ -39,6 +41,19 @@ fn lost_log(world: &World) -> bool {
     let told = world.clients.parts.iter();
     let mut told = told.filter(|part| part.name.starts_with(NAME));
     seen.any(|partition| !partition.cuts.is_empty()) || told.any(|part| !part.cuts.is_empty())
+}
+
+/// What became of a partition with an owner, at last.
+fn last_stay(group: &GroupFacts, p: P, owner: A) -> Option<&Stay> {
+    let stays = group.parts.get(&p).map_or(&[][..], |part| &part.stays);
+    stays.iter().rev().find(|stay| stay.a == owner)
+}
+
+/// Whether one of both has the partition only because its listener was called late.
+pub(super) fn is_outdated(group: &GroupFacts, p: P, (one, other): (A, A)) -> bool {
+    let (one, other) = (last_stay(group, p, one), last_stay(group, p, other));
+    let both = one.zip(other);
+    both.is_some_and(|(one, other)| one.is_late_for(other) || other.is_late_for(one))
 }
 
 /// The member whom the last line is about, with its group.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{LOG_LOST, UNHEARD, lost_log};
+use super::{LOG_LOST, OUTDATED, UNHEARD, is_outdated, last_stay, lost_log};
 use crate::check::world::members::{GroupFacts, MemberFacts};
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::history::{A, P};
@@ -68,6 +68,10 @@ impl Check for OneAssignment {
                 sink.excused(LOG_LOST);
                 continue;
             }
+            if is_outdated(group, p, (a, owner)) {
+                sink.excused(OUTDATED);
+                continue;
+            }
             let headline = format!(
                 "{name} has two owners in generation {generation} of {}",
                 group.id
@@ -94,9 +98,7 @@ impl Check for OneAssignment {
 
 /// Whether that owner has the partition as far as it knows.
 fn still_owns(group: &GroupFacts, p: P, owner: A) -> bool {
-    let stays = group.parts.get(&p).map_or(&[][..], |part| &part.stays);
-    let last = stays.iter().rev().find(|stay| stay.a == owner);
-    last.is_some_and(|stay| stay.end.is_none())
+    last_stay(group, p, owner).is_some_and(|stay| stay.end.is_none())
 }
 
 /// The partition's topic, if the member did not ask for it.
@@ -120,7 +122,7 @@ mod tests {
     use super::*;
     use crate::check::make;
     use crate::check::testing::Case;
-    use crate::history::{Body, Op, Part};
+    use crate::history::{Body, Op, Part, Res};
 
     fn case(cfg: &[(&str, &str)]) -> Case {
         Case::of(make::<OneAssignment>)
@@ -128,6 +130,47 @@ mod tests {
             .member(10, cfg)
             .member(11, cfg)
             .owns(10, 3)
+    }
+
+    /// A poll that found nothing, and one that is begun.
+    fn polls_and_is_away(case: Case, away_ms: u64, a: A) -> Case {
+        let polled = |case: Case, o| {
+            let r = Res::Polled(Vec::new());
+            let op = Op::Poll;
+            let case = case.line(Body::I { a, o, op });
+            case.line(Body::Ok { a, o, r })
+        };
+        let case = polled(case, 500).wait_ms(away_ms);
+        let op = Op::Poll;
+        case.line(Body::I { a, o: 501, op })
+    }
+
+    #[test]
+    fn a_listener_that_was_called_late_is_excused() {
+        const CONSUMER: &[(&str, &str)] = &[("group.protocol", "consumer")];
+        let late = |cfg, away_ms| {
+            let other = Case::of(make::<OneAssignment>).part().member(10, cfg);
+            let other = other.member(11, cfg);
+            polls_and_is_away(other, away_ms, 11).owns(10, 3)
+        };
+        // The other one got it while this one was away: before its poll, or while its listener ran.
+        let away = |cfg| {
+            let case = Case::of(make::<OneAssignment>).part().member(10, cfg);
+            let case = case.member(11, cfg).line(Body::I {
+                a: 11,
+                o: 499,
+                op: Op::Poll,
+            });
+            let r = Res::Polled(Vec::new());
+            let case = case.line(Body::Ok { a: 11, o: 499, r }).wait_ms(50);
+            let case = case.owns(10, 3).wait_ms(950);
+            let op = Op::Poll;
+            case.line(Body::I { a: 11, o: 500, op }).owns(11, 3).end()
+        };
+        away(CONSUMER).is_excused(OUTDATED);
+        away(&[]).fails("two owners in generation 3");
+        // It had polled since.
+        late(CONSUMER, 10).owns(11, 3).end().fails("two owners");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! A classic group that becomes a consumer group takes what its members were assigned last for what they own
 //! (`ConsumerGroup.fromClassicGroup`), though a cooperative one may not have heard yet what it has to give up.
 
-use super::{LOG_LOST, UNHEARD, lost_log};
+use super::{LOG_LOST, OUTDATED, UNHEARD, lost_log};
 use crate::check::world::gates::number;
 use crate::check::world::members::{
     CommitFacts, CommitState, Ended, GroupFacts, MemberFacts, MemberGates, Protocol, Stay,
@@ -176,6 +176,10 @@ fn judge(
     };
     if lost_log(world) {
         sink.excused(LOG_LOST);
+        return;
+    }
+    if stay.is_late_for(other) || other.is_late_for(stay) {
+        sink.excused(OUTDATED);
         return;
     }
     if was_upgraded(world, group, stay) {

@@ -15,6 +15,8 @@ pub(crate) struct MemberFacts {
     /// What it owns by its own callbacks: indexes of stays.
     pub(crate) owned: BTreeMap<P, usize>,
     pub(crate) paused: BTreeSet<P>,
+    /// What it got since its last poll returned.
+    pub(super) unsettled: BTreeSet<P>,
     /// Its subscription, and how often it said one.
     pub(crate) topics: BTreeSet<String>,
     pub(crate) pattern: Option<String>,
@@ -79,6 +81,27 @@ pub(crate) struct Stay {
     pub(crate) sought: bool,
     /// The end of what anybody had read when it began.
     pub(crate) top: i64,
+    /// Of a member of the consumer protocol: since when its application had not polled when it began.
+    pub(crate) away_us: Option<u64>,
+    /// When a poll that had seen it begin returned.
+    pub(crate) settled_us: Option<u64>,
+}
+
+/// No heartbeat that tells of an assignment is followed by another one sooner, in microseconds.
+const HEARTBEATS_US: u64 = 100_000;
+
+impl Stay {
+    /// Whether it began by a listener that waited for its application to poll, while another one may have got the
+    /// partition: a member of the consumer protocol that repeats what it owns after a heartbeat was lost does not
+    /// name what its listener still waits with, its coordinator takes that for given up, and the listener is called
+    /// all the same (`AbstractMembershipManager.revokeAndAssign`).
+    pub(crate) fn is_late_for(&self, other: &Stay) -> bool {
+        self.away_us.is_some_and(|away_us| {
+            let is_long = HEARTBEATS_US <= self.from_us - away_us;
+            let until_us = self.settled_us.unwrap_or(u64::MAX);
+            is_long && (away_us..=until_us).contains(&other.from_us)
+        })
+    }
 }
 
 /// A group.

@@ -4,7 +4,7 @@ use super::{
     CommitFacts, CommitState, Delivered, Ended, GroupFacts, MemberFacts, MemberGates, MemberMoment,
     Members, Protocol, ReadFacts, Stay, ToldGone,
 };
-use crate::check::world::clients::Clients;
+use crate::check::world::clients::{Clients, OpKind};
 use crate::history::{A, Actor, Body, Er, Ev, Line, Nem, Op, P, PollPart, Res, Role};
 
 /// Errors of a commit after which a classic member is none any more. One of the consumer protocol minds what its
@@ -200,6 +200,7 @@ impl Members {
         }
         match result {
             Res::Polled(parts) => {
+                self.settle(a, line.t);
                 moment.member = Some((a, group));
                 for part in parts.iter().filter(|part| !part.rs.is_empty()) {
                     self.polled(line.n, a, part, moment);
@@ -356,6 +357,15 @@ impl Members {
         member.owned.insert(p, part.stays.len());
         member.paused.remove(&p);
         moment.began.push((p, part.stays.len()));
+        let actor = clients.actor(a).filter(|_| !member.is_classic());
+        let away_us = actor.and_then(|actor| {
+            let mut open = actor.open.values();
+            let poll = open.find(|op| op.what == OpKind::Poll)?;
+            (actor.last_poll_us < poll.t_us).then_some(actor.last_poll_us)
+        });
+        if away_us.is_some() {
+            member.unsettled.insert(p);
+        }
         part.stays.push(Stay {
             a,
             generation,
@@ -364,7 +374,23 @@ impl Members {
             end: None,
             sought: false,
             top: clients.part(p).map_or(0, |part| part.top),
+            away_us,
+            settled_us: None,
         });
+    }
+
+    /// A poll returned: its application's listener is through with what there was.
+    fn settle(&mut self, a: A, t_us: u64) {
+        let Some(member) = self.members.get_mut(&a) else {
+            return;
+        };
+        for p in std::mem::take(&mut member.unsettled) {
+            let stays = self.groups[member.group].parts.get_mut(&p);
+            let last = stays.and_then(|part| part.stays.iter_mut().rfind(|stay| stay.a == a));
+            if let Some(stay) = last {
+                stay.settled_us.get_or_insert(t_us);
+            }
+        }
     }
 
     fn end(&mut self, n: u64, a: A, ps: &[P], how: Ended, moment: &mut MemberMoment) {
@@ -443,6 +469,7 @@ impl MemberFacts {
             gates,
             owned: Default::default(),
             paused: Default::default(),
+            unsettled: Default::default(),
             topics: Default::default(),
             pattern: None,
             subscriptions: 0,

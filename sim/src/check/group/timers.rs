@@ -170,7 +170,11 @@ fn phase(seen: &Seen<'_>, group: &StrBytes, from: ClassicGroupState, sink: &mut 
 fn stable(seen: &Seen<'_>, group: &StrBytes, sink: &mut Sink) {
     let live = seen.coordinator.live.get(group);
     let members = live.into_iter().flat_map(|it| &it.members);
-    let known = members.filter(|(_, member)| member.since_us < seen.t_us);
+    // A static member whose place is not committed yet waits for that; its session runs out in vain meanwhile.
+    let committed = seen.world.groups.committed(group);
+    let committed = committed.and_then(|fold| fold.classic(group));
+    let is_in = |id| committed.is_none_or(|stored| stored.members.contains_key(id));
+    let known = members.filter(|(id, member)| member.since_us < seen.t_us && is_in(*id));
     let mut watched = false;
     let mut wrong = None;
     for (id, _) in known {
@@ -215,8 +219,8 @@ mod tests {
     use crate::check::make;
     use crate::check::testing::Case;
     use crate::check::testing::groups::{
-        committed_to, coordinator, has, joins, loaded, removed, serves, stores, subscribes, timer,
-        turns, written,
+        classic, committed_to, coordinator, has, joins, loaded, removed, serves, stores,
+        subscribes, text, timer, turns, written,
     };
 
     fn session(member: &str, runs: bool) -> Note {
@@ -352,6 +356,25 @@ mod tests {
         };
         leaves(true).passes();
         leaves(false).fails("member m1 has no session timer");
+    }
+
+    #[test]
+    fn a_static_member_waits_for_its_place() {
+        let replaced = classic(ClassicGroupChange::Replaced {
+            instance: text("i"),
+            previous: text("m1"),
+            member: text("m2"),
+        });
+        let case = || {
+            let case = stable(true).note(1, committed_to(1, 1));
+            case.notes(
+                1,
+                [replaced.clone(), stores(1, &[("m2", &[0])]), written(1, 1)],
+            )
+        };
+        let leaves = |case: Case| case.note(1, turns(Stable, PreparingRebalance, 1)).end();
+        leaves(case()).passes();
+        leaves(case().note(1, committed_to(1, 2))).fails("member m2 has no session timer");
     }
 
     #[test]

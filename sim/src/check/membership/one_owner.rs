@@ -124,8 +124,8 @@ fn was_in_group(world: &World, member: &MemberFacts, other: &Stay) -> Option<Str
     let paused_ms = number(&world.clients.cfg, "pause.ms", 0);
     let in_time =
         other.from_us + paused_ms * 1_000 < member.assigned_us + gates.rebalance_ms * 1_000;
-    // An exported history does not tell faults. One of the consumer protocol that is slow to give up is expired although
-    // it polls: its listener waits from poll to poll.
+    // An exported history does not tell faults. Who is slow to join, or to give up, is expired without any; one of the
+    // consumer protocol although it polls: its listener waits from poll to poll.
     if world.white_box && world.members.silenced_n.is_none() && (member.is_classic() || in_time) {
         return Some("nothing kept it from being heard".to_owned());
     }

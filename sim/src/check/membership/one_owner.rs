@@ -126,7 +126,7 @@ fn was_in_group(world: &World, member: &MemberFacts, other: &Stay) -> Option<Str
         other.from_us + paused_ms * 1_000 < member.assigned_us + gates.rebalance_ms * 1_000;
     // An exported history does not tell faults. Who is slow to join, or to give up, is expired without any; one of the
     // consumer protocol although it polls: its listener waits from poll to poll.
-    if world.white_box && world.members.silenced_n.is_none() && (member.is_classic() || in_time) {
+    if world.white_box && world.members.silenced_n.is_none() && in_time {
         return Some("nothing kept it from being heard".to_owned());
     }
     // Commits prolong the sessions of classic members alone (`OffsetMetadataManager.commitOffset`).
@@ -253,6 +253,13 @@ mod tests {
         after(1_000).fails("nothing kept it from being heard");
         // max.poll.interval.ms is five minutes.
         after(301_000).is_excused(UNHEARD);
+        let classic = |wait_ms| {
+            let case = Case::of(make::<OneOwner>).part().member(10, &[]);
+            let case = case.member(11, &[]).owns(10, 3).wait_ms(wait_ms);
+            case.owns(11, 4).revokes(10, 3).end()
+        };
+        classic(1_000).fails("nothing kept it from being heard");
+        classic(301_000).is_excused(UNHEARD);
     }
 
     #[test]

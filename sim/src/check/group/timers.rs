@@ -20,6 +20,9 @@ use crate::check::world::groups::fold::{Change, Decision};
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::observe::Observed;
 
+/// An excuse: the timers of who speaks the classic protocol start when what it was told is committed.
+const ANSWERED_LATE: &str = "who joined was out before its answer left";
+
 /// An excuse: a decision's timers are set before it is written.
 const NOT_WRITTEN: &str = "a decision about the group could not be written";
 
@@ -136,10 +139,19 @@ fn gone(seen: &Seen<'_>, group: &StrBytes, decision: &Decision, sink: &mut Sink)
             continue;
         }
         let timers = [CoordinatorTimer::Session, CoordinatorTimer::Rebalance];
-        let still = timers
-            .into_iter()
-            .find(|&timer| runs(seen, group, timer, Some(member)));
-        let wrong = still.map(|timer| format!("{member} is out and its {timer:?} timer runs"));
+        let still = || {
+            let timers = timers.into_iter();
+            timers.filter(|&timer| runs(seen, group, timer, Some(member)))
+        };
+        let vain = |timer: &CoordinatorTimer| {
+            let id = (group.clone(), *timer, Some(member.clone()));
+            seen.coordinator.vain.contains(&id)
+        };
+        if still().any(|timer| vain(&timer)) {
+            sink.excused(ANSWERED_LATE);
+        }
+        let wrong = still().find(|timer| !vain(timer));
+        let wrong = wrong.map(|timer| format!("{member} is out and its {timer:?} timer runs"));
         say(seen, group, wrong, true, sink);
     }
 }
@@ -220,7 +232,7 @@ mod tests {
     use crate::check::testing::Case;
     use crate::check::testing::groups::{
         classic, committed_to, coordinator, has, joins, loaded, removed, serves, stores,
-        subscribes, text, timer, turns, written,
+        subscribes, subscribes_as, text, timer, turns, written,
     };
 
     fn session(member: &str, runs: bool) -> Note {
@@ -295,6 +307,29 @@ mod tests {
             .passes();
         out()
             .note(1, committed_to(1, 2))
+            .end()
+            .fails("m1 is out and its Session timer runs");
+    }
+
+    #[test]
+    fn who_joined_can_be_out_before_its_answer_leaves() {
+        let out = |classic| {
+            let joins = subscribes_as("m1", None, classic);
+            let case = case().notes(1, [joins, has("m1", 1, &[0], &[]), written(1, 0)]);
+            case.notes(1, [removed("m1"), written(1, 1), committed_to(1, 1)])
+                .notes(1, [session("m1", true), committed_to(1, 2)])
+        };
+        out(true).end().is_excused(ANSWERED_LATE);
+        out(false)
+            .end()
+            .fails("m1 is out and its Session timer runs");
+        let earlier = || {
+            let joins = subscribes_as("m1", None, true);
+            let case = case().notes(1, [joins, has("m1", 1, &[0], &[]), written(1, 0)]);
+            case.notes(1, [committed_to(1, 1), session("m1", true)])
+        };
+        earlier()
+            .notes(1, [removed("m1"), written(1, 1), committed_to(1, 2)])
             .end()
             .fails("m1 is out and its Session timer runs");
     }

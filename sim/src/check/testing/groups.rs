@@ -189,12 +189,16 @@ pub(in crate::check) fn embedded(ns: &[i32]) -> Bytes {
 
 /// A member of a consumer group reads `reads`.
 pub(in crate::check) fn subscribes(member: &str, instance: Option<&str>) -> Note {
+    subscribes_as(member, instance, false)
+}
+
+pub(in crate::check) fn subscribes_as(member: &str, instance: Option<&str>, classic: bool) -> Note {
     consumer(ConsumerGroupChange::Subscribed {
         member: text(member),
         instance: instance.map(text),
         topics: [text("reads")].into(),
         regex: None,
-        classic: false,
+        classic,
     })
 }
 

@@ -138,9 +138,8 @@ impl Groups {
                 timer,
                 runs,
             } => {
-                if let Some(coordinator) = offsets.coordinators.get_mut(&node) {
-                    coordinator.timer((group.clone(), *timer, member.clone()), *runs, t_us);
-                }
+                let id = (group.clone(), *timer, member.clone());
+                offsets.timer(node, id, *runs, t_us);
             }
             CoordinatorChange::Committed { up_to } => {
                 let void = is_void(partition, *leader_epoch);

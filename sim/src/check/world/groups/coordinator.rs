@@ -41,6 +41,8 @@ pub(crate) struct Coordinator {
     /// The timers that run, and when others stopped or fired last.
     pub(crate) timers: BTreeSet<TimerId>,
     pub(crate) over: BTreeMap<TimerId, u64>,
+    /// Those of them that an answer to somebody of the classic protocol started, who was out by then.
+    pub(crate) vain: BTreeSet<TimerId>,
     /// Groups of which a decision could not be written: their timers went on without it.
     pub(crate) dropped: BTreeSet<StrBytes>,
     /// What it says that it loaded.
@@ -109,6 +111,7 @@ impl OffsetsPartition {
             live: BTreeMap::new(),
             timers: BTreeSet::new(),
             over: BTreeMap::new(),
+            vain: BTreeSet::new(),
             dropped: BTreeSet::new(),
             told: Fold::default(),
             excuse,
@@ -137,6 +140,21 @@ impl OffsetsPartition {
         coordinator.view = told;
         let excuse = coordinator.excuse;
         Some(Load { expected, excuse })
+    }
+
+    /// A broker's timer runs or does not.
+    pub(super) fn timer(&mut self, node: NodeId, id: TimerId, runs: bool, t_us: u64) {
+        let Some(coordinator) = self.coordinators.get_mut(&node) else {
+            return;
+        };
+        if let (true, (group, _, Some(member))) = (runs, &id) {
+            let stored = self.committed.consumer(group);
+            let stored = stored.and_then(|it| it.members.get(member));
+            if stored.is_some_and(|it| it.classic) && coordinator.threw_out(group, member) {
+                coordinator.vain.insert(id.clone());
+            }
+        }
+        coordinator.timer(id, runs, t_us);
     }
 
     /// What was told last is appended.
@@ -328,14 +346,21 @@ impl Coordinator {
     }
 
     /// A timer runs or does not.
-    pub(super) fn timer(&mut self, id: TimerId, runs: bool, t_us: u64) {
+    fn timer(&mut self, id: TimerId, runs: bool, t_us: u64) {
         if runs {
             self.over.remove(&id);
             self.timers.insert(id);
         } else {
             self.timers.remove(&id);
+            self.vain.remove(&id);
             self.over.insert(id, t_us);
         }
+    }
+
+    /// Whether the member was thrown out by a decision that is written.
+    fn threw_out(&self, group: &StrBytes, member: &StrBytes) -> bool {
+        let fold = self.view.consumer(group);
+        fold.is_none_or(|it| !it.members.contains_key(member))
     }
 }
 

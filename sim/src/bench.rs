@@ -101,13 +101,8 @@ pub fn bench(names: &[String], scale: u64, each: &mut dyn FnMut(&Row)) -> Result
         runs: runs * scale,
     };
     let event = EngineKind::Event;
-    let mut one_core = None;
-    if wanted("full") || wanted("cores") {
-        let row = course("full", &full, event, 1, 40).measure()?;
-        one_core = Some(row.runs_per_minute);
-        if wanted("full") {
-            each(&row);
-        }
+    if wanted("full") {
+        each(&course("full", &full, event, 1, 40).measure()?);
     }
     if wanted("kraft") {
         each(&course("kraft", &kraft, event, 1, 200).measure()?);
@@ -120,15 +115,14 @@ pub fn bench(names: &[String], scale: u64, each: &mut dyn FnMut(&Row)) -> Result
             each(&row);
         }
     }
-    if let Some(one_core) = one_core.filter(|_| wanted("cores")) {
-        let cores = cores();
-        let runs = 40 * u64::try_from(cores).expect("few cores");
-        let mut row = course("cores", &full, event, cores, runs).measure()?;
-        row.floor_ratio = Some(ratio(row.runs_per_minute, one_core));
-        each(&row);
+    if wanted("cores") {
+        each(&course("cores", &full, event, cores(), 40).beside_one_core()?);
     }
     Ok(())
 }
+
+/// How often `cores` compares one core with all.
+const ROUNDS: usize = 5;
 
 /// The rows, in order.
 pub const ROWS: [&str; 8] = [
@@ -180,6 +174,41 @@ impl Course {
         let stopwatch = Stopwatch::start();
         let laps = self.run()?;
         Ok(self.row(&laps, stopwatch.elapsed()))
+    }
+
+    /// The same runs on one core and on all, in turn: the ratio is that of the median round, so that
+    /// neither a machine that slows down nor a disturbed round decides.
+    fn beside_one_core(&self) -> Result<Row, String> {
+        let alone = Course {
+            row: self.row,
+            scenario: self.scenario.clone(),
+            cores: 1,
+            ..*self
+        };
+        let timed = |course: &Course| {
+            let stopwatch = Stopwatch::start();
+            let laps = course.run()?;
+            Ok::<_, String>((laps, stopwatch.elapsed()))
+        };
+        reset_peak();
+        let (mut laps, mut wall) = (Vec::new(), Duration::ZERO);
+        let mut ratios = Vec::new();
+        for round in 0..ROUNDS {
+            // Whatever comes first in one round comes last in the next.
+            let before = (round % 2 == 0).then(|| timed(&alone)).transpose()?;
+            let (own, all) = timed(self)?;
+            let one = match before {
+                Some(one) => one.1,
+                None => timed(&alone)?.1,
+            };
+            ratios.push(ratio(micros(one), micros(all)));
+            laps.extend(own);
+            wall += all;
+        }
+        Ok(Row {
+            floor_ratio: Some(median(ratios)),
+            ..self.row(&laps, wall)
+        })
     }
 
     fn run(&self) -> Result<Vec<Lap>, String> {
@@ -268,9 +297,12 @@ fn micros(span: Duration) -> u64 {
 
 fn median_speed(laps: &[Lap]) -> f64 {
     let speed = |lap: &Lap| ratio(lap.simulated_ms * 1_000, micros(lap.wall));
-    let mut speeds: Vec<f64> = laps.iter().map(speed).collect();
-    speeds.sort_by(f64::total_cmp);
-    speeds.get(speeds.len() / 2).copied().unwrap_or(0.0)
+    median(laps.iter().map(speed).collect())
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(0.0)
 }
 
 fn per_second(count: u64, wall_us: u64) -> u64 {

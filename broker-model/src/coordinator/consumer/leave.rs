@@ -118,13 +118,8 @@ impl ConsumerGroup {
             TimerKey::Session { member, .. } => {
                 self.expire(turn, member, MemberRemoved::SessionExpired);
             }
-            TimerKey::Rebalance { member, .. } => match self.soft.timers.fired(turn, key.clone()) {
-                Overdue::Revocation(epoch) => {
-                    let known = self.members.get(member);
-                    if known.is_some_and(|member| member.epoch == epoch) {
-                        self.expire(turn, member, MemberRemoved::RevocationExpired);
-                    }
-                }
+            TimerKey::Rebalance { member, .. } => match self.overdue(turn, key, member) {
+                Overdue::Revocation => self.expire(turn, member, MemberRemoved::RevocationExpired),
                 Overdue::Join => self.expire(turn, member, MemberRemoved::JoinExpired),
                 Overdue::Sync => self.expire(turn, member, MemberRemoved::SyncExpired),
                 Overdue::Nothing => {}
@@ -133,6 +128,11 @@ impl ConsumerGroup {
             TimerKey::Join { .. } | TimerKey::Sync { .. } | TimerKey::Cleanup => {}
         }
         self.note_records(turn);
+    }
+
+    fn overdue(&mut self, turn: &mut Turn<'_>, key: &TimerKey, member: &StrBytes) -> Overdue {
+        let epoch = self.members.get(member).map(|member| member.epoch);
+        self.soft.timers.fired(turn, key.clone(), epoch)
     }
 
     fn expire(&mut self, turn: &mut Turn<'_>, member: &StrBytes, why: MemberRemoved) {

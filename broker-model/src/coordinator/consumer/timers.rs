@@ -2,8 +2,8 @@
 //!
 //! Mirrors the `schedule…` and `cancel…` methods of `GroupMetadataManager`. A member has a session,
 //! and one more timer at most that runs: it has to give partitions up (consumer protocol), or to
-//! join or sync again (classic protocol, KIP-848's online migration). Joining and syncing may be
-//! due at once, so the timer is set to the earlier of the two.
+//! join or sync again (classic protocol, KIP-848's online migration). Several of these may be due, as
+//! each has a timer of its own in Kafka; ours is set to the earliest.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub(super) struct Timers {
 #[derive(Clone, Copy, Default, Debug)]
 struct Due {
     /// Leave this epoch.
-    revoke: Option<i32>,
+    revoke: Option<(i32, u64)>,
     /// Join again.
     join_at_ms: Option<u64>,
     /// Sync.
@@ -30,8 +30,8 @@ struct Due {
 /// Why a member is thrown out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Overdue {
-    /// If it is still in this epoch: it did not give up what it had to.
-    Revocation(i32),
+    /// It did not give up what it had to.
+    Revocation,
     /// It did not join.
     Join,
     /// It did not sync.
@@ -49,8 +49,9 @@ impl Timers {
         epoch: i32,
         timeout_ms: i32,
     ) {
-        self.of(&key).revoke = Some(epoch);
-        start(turn, key, timeout_ms);
+        let at_ms = after(turn, timeout_ms);
+        self.of(&key).revoke = Some((epoch, at_ms));
+        self.settle(turn, key);
     }
 
     /// The member gave up what it had to.
@@ -99,12 +100,22 @@ impl Timers {
         timers.extend([TimerChange::Stop(session), TimerChange::Stop(rebalance)]);
     }
 
-    /// The member's timer fired.
-    pub(super) fn fired(&mut self, turn: &mut Turn<'_>, key: TimerKey) -> Overdue {
+    /// The timer of a member fired that is in that epoch, if it is there at all.
+    pub(super) fn fired(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: TimerKey,
+        member_epoch: Option<i32>,
+    ) -> Overdue {
         let now_ms = turn.now.mono_ms;
         let due = *self.of(&key);
-        if let Some(epoch) = due.revoke {
-            return Overdue::Revocation(epoch);
+        if let Some((epoch, at_ms)) = due.revoke
+            && at_ms <= now_ms
+        {
+            if member_epoch == Some(epoch) {
+                return Overdue::Revocation;
+            }
+            self.of(&key).revoke = None;
         }
         let over = |at_ms: Option<u64>| at_ms.is_some_and(|at_ms| at_ms <= now_ms);
         if over(due.join_at_ms) {
@@ -127,11 +138,10 @@ impl Timers {
     /// Sets the timer to whatever is due first.
     fn settle(&mut self, turn: &mut Turn<'_>, key: TimerKey) {
         let due = *self.of(&key);
-        if due.revoke.is_some() {
-            return;
-        }
+        let revoke_at_ms = due.revoke.map(|(_, at_ms)| at_ms);
+        let all = [revoke_at_ms, due.join_at_ms, due.sync_at_ms];
         let timers = &mut turn.decision.timers;
-        match due.join_at_ms.into_iter().chain(due.sync_at_ms).min() {
+        match all.into_iter().flatten().min() {
             Some(at_ms) => {
                 let in_ms = at_ms.saturating_sub(turn.now.mono_ms);
                 timers.push(TimerChange::Start(key, in_ms));

@@ -230,6 +230,19 @@ fn a_classic_group_becomes_a_consumer_group_with_its_members() {
 }
 
 #[test]
+fn who_had_to_give_up_has_to_sync_as_well() {
+    let mut mixed = Mixed::new(2);
+    mixed.beat(&join("m1", &["a"]));
+    mixed.beat(&beat("m1", 1));
+    mixed.beat(&join("m2", &["a"]));
+    assert_snapshot!(mixed.beat(&owns("m1", 1, "a 0 1")), @"epoch 1 [a 0]");
+    // It goes on as a member of the classic protocol and says nothing any more.
+    assert_snapshot!(mixed.join(&classic("m1", &[0])), @"m1 generation 2");
+    mixed.pass(10_000);
+    assert!(!mixed.show().contains("m1"), "{}", mixed.show());
+}
+
+#[test]
 fn a_rebalancing_classic_group_sends_its_members_to_join_again() {
     let mut mixed = Mixed::new(2);
     let members = mixed.stable_classic(&[&[0], &[1]]);

@@ -82,6 +82,10 @@ fn too_early(seen: &Seen<'_>, group: &StrBytes, change: &OffsetsChange) -> Optio
             known.timestamp
         ));
     }
+    let live = seen.coordinator.live.get(group);
+    if let Some(busy) = live.and_then(|it| busy(it.state)) {
+        return Some(busy.to_owned());
+    }
     if let Some(reader) = reader(seen, group, &partition.topic) {
         return Some(reader);
     }
@@ -90,7 +94,6 @@ fn too_early(seen: &Seen<'_>, group: &StrBytes, change: &OffsetsChange) -> Optio
         return early.then(|| format!("it is kept until {expire_timestamp}, and it is {now_ms}"));
     }
     let retention_ms = retention_ms(seen.world, seen.node);
-    let live = seen.coordinator.live.get(group);
     // Without a generation nobody was ever in it.
     let empty = live.filter(|it| it.state == ClassicGroupState::Empty && 0 < it.generation);
     let age_ms = match empty {
@@ -112,6 +115,17 @@ fn unwanted(seen: &Seen<'_>, group: &StrBytes, partition: &TopicPartition) -> Op
     reader(seen, group, &partition.topic)
 }
 
+/// While a classic group rebalances nothing of it expires (`ClassicGroup.offsetExpirationCondition`;
+/// KAFKA-13636).
+fn busy(state: ClassicGroupState) -> Option<&'static str> {
+    match state {
+        ClassicGroupState::PreparingRebalance | ClassicGroupState::CompletingRebalance => {
+            Some("the group rebalances")
+        }
+        ClassicGroupState::Stable | ClassicGroupState::Empty | ClassicGroupState::Dead => None,
+    }
+}
+
 /// Who may read the topic, if anybody.
 fn reader(seen: &Seen<'_>, group: &StrBytes, topic: &StrBytes) -> Option<String> {
     if let Some(it) = seen.coordinator.view.consumer(group) {
@@ -121,12 +135,13 @@ fn reader(seen: &Seen<'_>, group: &StrBytes, topic: &StrBytes) -> Option<String>
     let live = seen.coordinator.live.get(group)?;
     match live.state {
         ClassicGroupState::Empty | ClassicGroupState::Dead => None,
-        ClassicGroupState::Stable | ClassicGroupState::CompletingRebalance => {
+        ClassicGroupState::Stable
+        | ClassicGroupState::PreparingRebalance
+        | ClassicGroupState::CompletingRebalance => {
             let topics = live.topics.as_ref();
             let read = topics.is_none_or(|topics| topics.contains(topic));
             read.then(|| "a member reads the topic".to_owned())
         }
-        ClassicGroupState::PreparingRebalance => Some("the group rebalances".to_owned()),
     }
 }
 
@@ -228,6 +243,20 @@ mod tests {
         };
         ends(true).fails("a member reads the topic");
         ends(false).passes();
+    }
+
+    #[test]
+    fn nothing_expires_while_a_group_rebalances() {
+        let rebalances = || {
+            let case = committed(stable(case(), false));
+            case.note(1, turns(Stable, PreparingRebalance, 1))
+        };
+        let completes = || rebalances().note(1, turns(PreparingRebalance, CompletingRebalance, 2));
+        let expired = |case: Case| case.note(1, expires(MINUTE_MS)).end();
+        expired(rebalances()).fails("the group rebalances");
+        expired(completes()).fails("the group rebalances");
+        rebalances().note(1, deleted()).end().passes();
+        completes().note(1, deleted()).end().passes();
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use broker_model::bug::Bug;
-use broker_model::config::{BROKER, CONSUMER, PRODUCER, TOPIC, unsimulated};
+use broker_model::config::{ADMIN, BROKER, CONSUMER, PRODUCER, TOPIC, unsimulated};
 use broker_model::probe::Probe;
 use kafka_sim_tests::NOT_REACHED;
 use sim::check::ALL;
@@ -129,7 +129,7 @@ fn properties_act_or_are_listed() {
     let of_topics = root().join("broker-model/src/config/topic.rs");
     let of_topics = fs::read_to_string(of_topics).expect("it is there");
     let mut idle = Vec::new();
-    for table in [&BROKER, &TOPIC, &PRODUCER, &CONSUMER] {
+    for table in [&BROKER, &TOPIC, &PRODUCER, &CONSUMER, &ADMIN] {
         for property in table.read {
             let field = property.field.expect("it is read");
             let acts = code.contains(&format!(".{field}"))

@@ -112,6 +112,43 @@ pub enum Script {
     },
     /// Is a member of a group and consumes what that gives it.
     Member(MemberPlan),
+    /// Deals with the committed offsets of a group of its own, which has no members.
+    Administer {
+        /// The group.
+        group: String,
+        /// The topic that the offsets are of.
+        topic: String,
+        /// In order of time.
+        calls: Vec<AdminPlan>,
+    },
+}
+
+/// One call of an admin client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminPlan {
+    /// Milliseconds from the run's start.
+    pub at_ms: u64,
+    /// What it asks for.
+    pub what: AdminCall,
+    /// A partition, where the call is about one.
+    pub partition: i32,
+}
+
+/// What an admin client asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdminCall {
+    /// `alterConsumerGroupOffsets`
+    AlterOffsets,
+    /// `listConsumerGroupOffsets`, of all partitions
+    ListOffsets,
+    /// `deleteConsumerGroupOffsets`
+    DeleteOffsets,
+    /// `deleteConsumerGroups`
+    DeleteGroup,
+    /// `describeClassicGroups`
+    DescribeGroup,
 }
 
 /// What a member of a consumer group does.

@@ -143,6 +143,8 @@ pub fn summary(plan: &Plan) -> String {
     let mut producers = 0;
     let mut consumers = 0;
     let mut records = 0;
+    let mut admins = 0;
+    let mut admin_calls = 0;
     for client in &plan.clients {
         match &client.script {
             Script::Produce { sends, .. } => {
@@ -150,6 +152,10 @@ pub fn summary(plan: &Plan) -> String {
                 records += sends.len();
             }
             Script::Consume { .. } | Script::Member(_) => consumers += 1,
+            Script::Administer { calls, .. } => {
+                admins += 1;
+                admin_calls += calls.len();
+            }
         }
     }
     let mut parts = vec![
@@ -165,6 +171,13 @@ pub fn summary(plan: &Plan) -> String {
     }
     if consumers > 0 {
         parts.push(counted(consumers, "consumer"));
+    }
+    if let Some(each) = admin_calls.checked_div(admins) {
+        parts.push(format!(
+            "{} x {}",
+            counted(admins, "admin"),
+            counted(each, "call")
+        ));
     }
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     for fault in &plan.faults {

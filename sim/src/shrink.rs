@@ -143,8 +143,12 @@ impl Search<'_> {
         let mut plan = self.best.clone();
         plan.faults.retain(|fault| fault.at_ms <= at_ms);
         for client in &mut plan.clients {
-            if let Script::Produce { sends, .. } = &mut client.script {
-                sends.retain(|send| send.at_us / 1_000 <= at_ms);
+            match &mut client.script {
+                Script::Produce { sends, .. } => {
+                    sends.retain(|send| send.at_us / 1_000 <= at_ms);
+                }
+                Script::Administer { calls, .. } => calls.retain(|call| call.at_ms <= at_ms),
+                Script::Consume { .. } | Script::Member(_) => {}
             }
         }
         self.still(plan);
@@ -168,11 +172,14 @@ impl Search<'_> {
         let of = |plan: &mut Plan, keep: &dyn Fn(usize) -> bool| {
             let mut index = 0;
             for client in &mut plan.clients {
-                if let Script::Produce { sends, .. } = &mut client.script {
-                    sends.retain(|_| {
-                        index += 1;
-                        keep(index - 1)
-                    });
+                let mut next = || {
+                    index += 1;
+                    keep(index - 1)
+                };
+                match &mut client.script {
+                    Script::Produce { sends, .. } => sends.retain(|_| next()),
+                    Script::Administer { calls, .. } => calls.retain(|_| next()),
+                    Script::Consume { .. } | Script::Member(_) => {}
                 }
             }
         };
@@ -325,7 +332,7 @@ fn retain<T>(items: &mut Vec<T>, keep: &dyn Fn(usize) -> bool) {
 /// Changes when a consumer polls; whether the script is one's.
 fn poll_otherwise(script: &mut Script, change: PollChange) -> bool {
     let (from_ms, poll_ms, pause_ms) = match script {
-        Script::Produce { .. } => return false,
+        Script::Produce { .. } | Script::Administer { .. } => return false,
         Script::Consume {
             from_ms,
             poll_ms,
@@ -368,7 +375,9 @@ fn poll_otherwise(script: &mut Script, change: PollChange) -> bool {
 /// Whether the script is about that topic.
 fn concerns(script: &Script, name: &str) -> bool {
     match script {
-        Script::Produce { topic, .. } | Script::Consume { topic, .. } => topic == name,
+        Script::Produce { topic, .. }
+        | Script::Consume { topic, .. }
+        | Script::Administer { topic, .. } => topic == name,
         Script::Member(member) => {
             let letters = member.dead_letters.as_ref();
             member.pattern.is_some()
@@ -381,12 +390,13 @@ fn concerns(script: &Script, name: &str) -> bool {
 fn sends_of(plan: &Plan) -> usize {
     let sends = plan.clients.iter().map(|client| match &client.script {
         Script::Produce { sends, .. } => sends.len(),
+        Script::Administer { calls, .. } => calls.len(),
         Script::Consume { .. } | Script::Member(_) => 0,
     });
     sends.sum()
 }
 
-/// The size of a plan: each fault instance and each send, poll or commit. Set-up and the final scan
+/// The size of a plan: each fault instance and each send, admin call, poll or commit. Set-up and the final scan
 /// do not count. How many polls and commits there are, only a run can say.
 #[must_use]
 pub fn items(plan: &Plan, end: Option<&RunEnd>) -> usize {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use broker_model::client::command::{Command, Event};
 use broker_model::client::{ClientConfig, ClientKind};
+use broker_model::config::AdminConfig;
 use broker_model::types::StrBytes;
 use sim::cluster::TopicFacts;
 use sim::disk::SimDisk;
@@ -294,7 +295,7 @@ fn doomed(seed: Seed) -> ShellConfig {
     let client = ClientConfig {
         bootstrap: Vec::new(),
         client_id: StrBytes::default(),
-        kind: ClientKind::Admin,
+        kind: ClientKind::Admin(AdminConfig::default()),
         bug: None,
     };
     ShellConfig {

@@ -252,7 +252,8 @@ impl Cluster {
                 | Purpose::LeaveGroup
                 | Purpose::GroupHeartbeat
                 | Purpose::OffsetCommit
-                | Purpose::OffsetFetch => happened.push(Happened::Completed(completion)),
+                | Purpose::OffsetFetch
+                | Purpose::GroupCall => happened.push(Happened::Completed(completion)),
             },
             NetworkEvent::Ready(_) => happened.push(Happened::ConnectionChanged),
             NetworkEvent::Disconnected(_) => {

@@ -3,10 +3,12 @@
 //! A command with an `op` of the caller's choice is answered by exactly one event with that `op`;
 //! the others are not answered.
 
+mod admin;
 mod group;
 
 use bytes::Bytes;
 
+pub use self::admin::{GroupAnswer, GroupCall};
 pub use self::group::{
     CallbackId, CommitName, GroupMember, OffsetAndMetadata, RebalanceCallback, Subscription,
 };
@@ -134,6 +136,13 @@ pub enum Command {
         /// Topic configuration.
         configs: Vec<(StrBytes, StrBytes)>,
     },
+    /// Admin: a call about a group. Answered by [`Event::Group`].
+    Group {
+        /// The call.
+        op: OpId,
+        /// What.
+        call: GroupCall,
+    },
     /// Any client: close in order (`close()`); what is in flight gets until its timeouts.
     /// Answered by [`Event::Done`].
     Close {
@@ -244,6 +253,17 @@ pub enum Event {
         op: OpId,
         /// The offsets, or why not.
         result: Result<Vec<(TopicIdPartition, Offset)>, ResponseError>,
+    },
+    /// An admin's call about a group ended.
+    Group {
+        /// The call.
+        op: OpId,
+        /// How.
+        result: Result<GroupAnswer, ClientError>,
+        /// Attempts that were sent and not answered: they may be carried out later.
+        unanswered: u32,
+        /// Whether it failed and no attempt had, or can have, an effect.
+        definite: bool,
     },
     /// An admin call or a close ended.
     Done {

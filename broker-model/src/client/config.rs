@@ -5,7 +5,7 @@ use super::cluster::ClusterConfig;
 use super::metadata::MetadataConfig;
 use super::network::NetworkConfig;
 use crate::bug::Bug;
-use crate::config::{ConsumerConfig, ProducerConfig};
+use crate::config::{AdminConfig, ConsumerConfig, ProducerConfig};
 use crate::types::{Endpoint, StrBytes};
 
 /// Everything a client is made from.
@@ -28,8 +28,8 @@ pub enum ClientKind {
     Producer(ProducerConfig),
     /// `KafkaConsumer`, alone or in a group.
     Consumer(ConsumerConfig),
-    /// `KafkaAdminClient`, with Kafka's default properties.
-    Admin,
+    /// `KafkaAdminClient`.
+    Admin(AdminConfig),
 }
 
 /// How a producer retries.
@@ -94,29 +94,33 @@ pub(super) fn consumer_cluster(
     }
 }
 
-/// How an admin client reaches its cluster: with the defaults of `AdminClientConfig`.
-pub(super) fn admin_cluster(bootstrap: Vec<Endpoint>, client_id: StrBytes) -> ClusterConfig {
-    ClusterConfig {
-        bootstrap,
-        client_id,
-        network: NetworkConfig::default(),
-        metadata: MetadataConfig {
-            max_age_ms: 300_000,
-            backoff: ADMIN_BACKOFF,
-            allow_auto_topic_creation: false,
-        },
-        request_timeout_ms: ADMIN_REQUEST_TIMEOUT_MS,
+/// How an admin client retries.
+pub(super) fn admin_backoff(config: &AdminConfig) -> Backoff {
+    Backoff {
+        initial_ms: config.retry_backoff_ms,
+        max_ms: config.retry_backoff_max_ms,
     }
 }
 
-/// How an admin client retries: the defaults.
-pub(super) const ADMIN_BACKOFF: Backoff = Backoff {
-    initial_ms: 100,
-    max_ms: 1_000,
-};
-
-/// `request.timeout.ms` of an admin client: the default.
-pub(super) const ADMIN_REQUEST_TIMEOUT_MS: u64 = 30_000;
-
-/// `default.api.timeout.ms` of an admin client: the default.
-pub(super) const ADMIN_API_TIMEOUT_MS: u64 = 60_000;
+/// How an admin client reaches its cluster.
+pub(super) fn admin_cluster(
+    config: &AdminConfig,
+    bootstrap: Vec<Endpoint>,
+    client_id: StrBytes,
+) -> ClusterConfig {
+    ClusterConfig {
+        bootstrap,
+        client_id,
+        network: NetworkConfig {
+            reconnect_backoff_ms: config.reconnect_backoff_ms,
+            reconnect_backoff_max_ms: config.reconnect_backoff_max_ms,
+            setup_timeout_ms: config.socket_connection_setup_timeout_ms,
+        },
+        metadata: MetadataConfig {
+            max_age_ms: config.metadata_max_age_ms,
+            backoff: admin_backoff(config),
+            allow_auto_topic_creation: false,
+        },
+        request_timeout_ms: config.request_timeout_ms,
+    }
+}

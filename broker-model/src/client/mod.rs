@@ -65,9 +65,9 @@ impl Client {
                 let cluster = consumer_cluster(&config, bootstrap, client_id);
                 Client::Consumer(Box::new(Consumer::new(config, cluster, bug)))
             }
-            ClientKind::Admin => {
-                let cluster = admin_cluster(bootstrap, client_id);
-                Client::Admin(Box::new(Admin::new(cluster)))
+            ClientKind::Admin(config) => {
+                let cluster = admin_cluster(&config, bootstrap, client_id);
+                Client::Admin(Box::new(Admin::new(config, cluster)))
             }
         }
     }

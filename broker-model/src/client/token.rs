@@ -33,10 +33,12 @@ pub(super) enum Purpose {
     OffsetCommit,
     /// The consumer asks what is committed.
     OffsetFetch,
+    /// The admin client asks a group's coordinator for something.
+    GroupCall,
 }
 
 impl Purpose {
-    const ALL: [Purpose; 15] = [
+    const ALL: [Purpose; 16] = [
         Purpose::Metadata,
         Purpose::InitProducerId,
         Purpose::Produce,
@@ -52,6 +54,7 @@ impl Purpose {
         Purpose::GroupHeartbeat,
         Purpose::OffsetCommit,
         Purpose::OffsetFetch,
+        Purpose::GroupCall,
     ];
 
     /// The token of that part's `n`-th request.

@@ -1,10 +1,11 @@
 //! Kafka's properties under Kafka's own names: what exists, what it may be, what it is by default.
 //!
-//! One table each for nodes, topics, producers and consumers. Each row is written once and gives the
+//! One table each for nodes, topics, producers, consumers and admin clients. Each row is written once and gives the
 //! typed field, its documentation, the default of 4.2 and the valid range; a property that Kafka has
 //! and the model does not read is a row without a field, so that it is recognised and checked. A name
 //! that no row has is an error that tells the nearest one. Mirrors Kafka's `ConfigDef`.
 
+mod admin;
 mod broker;
 mod consumer;
 mod producer;
@@ -15,6 +16,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use admin::{ADMIN, AdminConfig};
 pub use broker::{BROKER, BrokerConfig};
 pub use consumer::{AutoOffsetReset, CONSUMER, ConsumerConfig, GroupProtocol, IsolationLevel};
 pub use producer::{Acks, PRODUCER, ProducerConfig};
@@ -262,7 +264,7 @@ use properties;
 mod tests {
     use super::*;
 
-    const TABLES: [&PropertyTable; 4] = [&BROKER, &TOPIC, &PRODUCER, &CONSUMER];
+    const TABLES: [&PropertyTable; 5] = [&BROKER, &TOPIC, &PRODUCER, &CONSUMER, &ADMIN];
 
     #[test]
     fn every_default_passes_its_own_check() {

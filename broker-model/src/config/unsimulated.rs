@@ -228,6 +228,27 @@ const UNSIMULATED: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "admin.config",
+        "forgets what is idle, and gives each attempt to connect more time",
+        &[
+            "socket.connection.setup.timeout.max.ms",
+            "connections.max.idle.ms",
+        ],
+    ),
+    (
+        "admin.config",
+        "bootstraps anew by it, or not at all",
+        &[
+            "metadata.recovery.strategy",
+            "metadata.recovery.rebootstrap.trigger.ms",
+        ],
+    ),
+    (
+        "admin.config",
+        "asks the controllers themselves",
+        &["bootstrap.controllers"],
+    ),
+    (
         "consumer.config",
         "fetches from the nearest replica",
         &["client.rack"],
@@ -237,11 +258,11 @@ const UNSIMULATED: &[(&str, &str, &[&str])] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{BROKER, CONSUMER, PRODUCER, TOPIC};
+    use crate::config::{ADMIN, BROKER, CONSUMER, PRODUCER, TOPIC};
 
     #[test]
     fn only_what_exists_is_listed() {
-        let tables = [&BROKER, &TOPIC, &PRODUCER, &CONSUMER];
+        let tables = [&BROKER, &TOPIC, &PRODUCER, &CONSUMER, &ADMIN];
         for (section, _, names) in UNSIMULATED {
             let table = tables.iter().find(|table| table.section == *section);
             let table = table.expect("the section exists");

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use broker_model::bug::Bug;
 use broker_model::client::command::{Command, Event, OpId, SendOutcome, StartFrom};
 use broker_model::client::{ClientConfig, ClientKind};
-use broker_model::config::{ConsumerConfig, Given, ProducerConfig};
+use broker_model::config::{AdminConfig, ConsumerConfig, Given, ProducerConfig};
 use broker_model::node::NodeConfig;
 use broker_model::note::Note;
 use broker_model::types::{NodeId, Offset, StrBytes, TopicIdPartition, TopicPartition};
@@ -76,7 +76,7 @@ impl Cluster {
     }
 
     fn create_topic(&mut self) {
-        let admin = self.client(ClientKind::Admin);
+        let admin = self.client(ClientKind::Admin(AdminConfig::default()));
         let min_isr = ("min.insync.replicas", "2");
         let create = Command::CreateTopic {
             op: OpId(1),

@@ -8,7 +8,7 @@ use broker_model::client::ClientKind;
 use broker_model::client::command::{
     ClientError, Command, Event, OffsetAndMetadata, OpId, RebalanceCallback, Subscription,
 };
-use broker_model::config::{ConsumerConfig, Given};
+use broker_model::config::{AdminConfig, ConsumerConfig, Given};
 use broker_model::node::NodeConfig;
 use broker_model::types::{Offset, ResponseError, StrBytes, TopicPartition};
 use bytes::Bytes;
@@ -97,7 +97,7 @@ impl Crowd {
         };
         let mut cluster = Cluster::of((1..=3).map(node).collect(), seed);
         cluster.bug = bug;
-        let admin = cluster.client(ClientKind::Admin);
+        let admin = cluster.client(ClientKind::Admin(AdminConfig::default()));
         let op = OpId(1);
         let create = Command::CreateTopic {
             op,

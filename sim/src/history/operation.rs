@@ -159,6 +159,37 @@ pub enum Op {
         /// The new first offset.
         before: i64,
     },
+    /// Commit an offset in the name of a group without members.
+    AlterOffsets {
+        /// The group.
+        g: String,
+        /// The offsets.
+        offs: Vec<(P, i64)>,
+    },
+    /// Ask, as an operator, what a group has committed.
+    GroupOffsets {
+        /// The group.
+        g: String,
+        /// Which partitions.
+        ps: Vec<P>,
+    },
+    /// Delete committed offsets.
+    DeleteOffsets {
+        /// The group.
+        g: String,
+        /// Which partitions.
+        ps: Vec<P>,
+    },
+    /// Delete a group without members.
+    DeleteGroup {
+        /// The group.
+        g: String,
+    },
+    /// Describe a group.
+    DescribeGroup {
+        /// The group.
+        g: String,
+    },
     /// Some other administrative call.
     Admin {
         /// Which.
@@ -197,6 +228,18 @@ pub enum Res {
         generation: i32,
         /// The member id.
         mid: String,
+    },
+    /// A group, as described.
+    Group {
+        /// Its state.
+        st: String,
+        /// How many members it has.
+        members: usize,
+    },
+    /// It was done, and attempts before the last were sent and not answered.
+    Retried {
+        /// How many.
+        unanswered: u32,
     },
     /// Records of a share group with their delivery counts.
     Acquired(Vec<(P, i64, V, u16)>),

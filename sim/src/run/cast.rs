@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_model::client::{ClientConfig, ClientKind};
-use broker_model::config::{BrokerConfig, ConsumerConfig, ProducerConfig, PropertyError};
+use broker_model::config::{
+    AdminConfig, BrokerConfig, ConsumerConfig, ProducerConfig, PropertyError,
+};
 use broker_model::node::{NodeConfig, Voter};
 use broker_model::types::{Endpoint, Listener, NodeId, StrBytes};
 
@@ -15,6 +17,7 @@ use crate::history::{Cfg, Role};
 use crate::plan::{ClientPlan, DeadLetterPlan, MemberPlan, NodePlan, Plan, Script};
 use crate::shell::{Blueprint, Identity, ShellConfig};
 use crate::workload::admin::CreateTopics;
+use crate::workload::administer::Administer;
 use crate::workload::audit::Audit;
 use crate::workload::consume::{Consume, Rhythm};
 use crate::workload::dead_letters::{DeadLetters, Desk};
@@ -44,7 +47,8 @@ impl<E: Engine> Run<'_, E> {
             self.add_node(node, config);
         }
         let topics = &self.plan.topics;
-        self.add_client("admin", ClientKind::Admin, &Cfg::new(), Role::Admin, |a| {
+        let admin = ClientKind::Admin(AdminConfig::default());
+        self.add_client("admin", admin, &Cfg::new(), Role::Admin, |a| {
             Box::new(CreateTopics::new(a, topics))
         });
         self.sent = self.sends();
@@ -148,7 +152,7 @@ impl<E: Engine> Run<'_, E> {
         let clients = (1..).zip(&self.plan.clients);
         let sends = clients.filter_map(|(actor, client)| match &client.script {
             Script::Produce { sends, .. } => Some((actor, sends.clone())),
-            Script::Consume { .. } | Script::Member(_) => None,
+            Script::Consume { .. } | Script::Member(_) | Script::Administer { .. } => None,
         });
         let mut topics = self.plan.topics.iter();
         let append_time = topics.any(|topic| {
@@ -343,6 +347,10 @@ fn client_kind(client: &ClientPlan) -> Result<(ClientKind, Role), PropertyError>
             let config = ConsumerConfig::from_properties(&client.config)?;
             (ClientKind::Consumer(config), Role::Consumer)
         }
+        Script::Administer { .. } => {
+            let config = AdminConfig::from_properties(&client.config)?;
+            (ClientKind::Admin(config), Role::Admin)
+        }
     })
 }
 
@@ -360,6 +368,11 @@ fn app(
             let (plan, sent) = (plan.clone(), sent.clone());
             Box::new(Member::new(actor, (group, is_classic), plan, sent, sinks))
         }
+        Script::Administer {
+            group,
+            topic,
+            calls,
+        } => Box::new(Administer::new(actor, group, topic, calls.clone())),
         Script::Produce { topic, sends } => {
             Box::new(Produce::new(actor, topic, sends.clone(), sent.clone()))
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker_model::config::{BrokerConfig, ConsumerConfig, ProducerConfig};
+use broker_model::config::{AdminConfig, BrokerConfig, ConsumerConfig, ProducerConfig};
 use broker_model::types::{NodeId, TopicIdPartition};
 
 use super::Run;
@@ -86,6 +86,10 @@ fn client_bound_ms(client: &ClientPlan) -> Option<u64> {
         Script::Consume { .. } => {
             let config = ConsumerConfig::from_properties(&client.config).ok()?;
             Some(2 * config.request_timeout_ms)
+        }
+        Script::Administer { .. } => {
+            let config = AdminConfig::from_properties(&client.config).ok()?;
+            Some(config.default_api_timeout_ms + config.request_timeout_ms)
         }
         Script::Member(plan) => {
             let config = ConsumerConfig::from_properties(&client.config).ok()?;

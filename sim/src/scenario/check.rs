@@ -1,6 +1,6 @@
 //! Refuses a scenario that names what does not exist, before anything runs.
 
-use broker_model::config::{self, BROKER, CONSUMER, PRODUCER, PropertyTable, TOPIC};
+use broker_model::config::{self, ADMIN, BROKER, CONSUMER, PRODUCER, PropertyTable, TOPIC};
 use broker_model::probe::Probe;
 
 use super::file::{Config, Consumer, DeadLetters, Fault, File, Topic};
@@ -151,6 +151,17 @@ impl Checker<'_> {
             match &consumer.topic {
                 Some(topic) => self.assigns(consumer, topic, &place)?,
                 None => self.joins(consumer, &place)?,
+            }
+        }
+        for admin in &self.file.admins {
+            names.push(&admin.name);
+            config(&ADMIN, &admin.config)?;
+            let place = format!("[[admin]] {}", admin.name);
+            self.topic(&admin.topic, &place)?;
+            if admin.every.extremes().iter().any(|every| every.ms() == 0) {
+                return Err(format!(
+                    "{place}: every = 0 would never end: say 100ms or more"
+                ));
             }
         }
         names.sort_unstable();

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use super::Scenario;
-use super::file::{Config, Consumer, Fault, Node, Producer, Run};
+use super::file::{Admin, Config, Consumer, Fault, Node, Producer, Run};
 use super::value::{Drawer, Micros};
 use crate::fault::{self, Side};
 use crate::plan::{
-    ClientPlan, CommitStyle, DeadLetterPlan, Delivery, Effects, FaultPlan, MemberPlan, NodePlan,
-    Plan, Processing, RunPlan, Script, SendPlan, Sink, TopicPlan,
+    AdminCall, AdminPlan, ClientPlan, CommitStyle, DeadLetterPlan, Delivery, Effects, FaultPlan,
+    MemberPlan, NodePlan, Plan, Processing, RunPlan, Script, SendPlan, Sink, TopicPlan,
 };
 use crate::seed::{Purpose, Seed};
 
@@ -38,6 +38,9 @@ impl Plan {
                 Some(topic) => draw.consumers(consumer, topic, &run, &mut clients),
                 None => draw.members(consumer, &run, &mut clients),
             }
+        }
+        for admin in &file.admins {
+            draw.admins(admin, &run, partitions(&admin.topic), &mut clients);
         }
         Plan {
             scenario: scenario.name.clone(),
@@ -143,6 +146,23 @@ impl Draw {
                     topic: producer.topic.clone(),
                     sends,
                 },
+            });
+        }
+    }
+
+    fn admins(&self, admin: &Admin, run: &RunPlan, partitions: i32, clients: &mut Vec<ClientPlan>) {
+        let part = format!("admin {}", admin.name);
+        for instance in 0..self.of(&part, 0).count(&admin.count) {
+            let mut drawer = self.of(&format!("{part} calls"), instance);
+            let name = format!("{}/{instance}", admin.name);
+            clients.push(ClientPlan {
+                config: self.config(&part, instance, &admin.config),
+                script: Script::Administer {
+                    group: name.clone(),
+                    topic: admin.topic.clone(),
+                    calls: admin_calls(&mut drawer, admin, run, partitions),
+                },
+                name,
             });
         }
     }
@@ -290,6 +310,40 @@ impl Draw {
         without_held_cuts(plans)
     }
 }
+
+fn admin_calls(
+    drawer: &mut Drawer,
+    admin: &Admin,
+    run: &RunPlan,
+    partitions: i32,
+) -> Vec<AdminPlan> {
+    let last = u64::from((partitions - 1).unsigned_abs());
+    let mut calls = Vec::new();
+    let mut at_us = drawer.time(&admin.every).0;
+    while at_us < run.duration_ms * 1_000 {
+        calls.push(AdminPlan {
+            at_ms: at_us / 1_000,
+            what: *drawer.pick(ADMIN_CALLS),
+            partition: i32::try_from(drawer.between(0, last)).expect("few partitions"),
+        });
+        at_us += drawer.time(&admin.every).0.max(1);
+    }
+    calls
+}
+
+/// As often as they are here.
+const ADMIN_CALLS: &[AdminCall] = &[
+    AdminCall::AlterOffsets,
+    AdminCall::AlterOffsets,
+    AdminCall::AlterOffsets,
+    AdminCall::AlterOffsets,
+    AdminCall::ListOffsets,
+    AdminCall::ListOffsets,
+    AdminCall::ListOffsets,
+    AdminCall::DeleteOffsets,
+    AdminCall::DeleteGroup,
+    AdminCall::DescribeGroup,
+];
 
 fn sends(
     drawer: &mut Drawer,

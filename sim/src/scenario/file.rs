@@ -30,6 +30,9 @@ pub struct File {
     /// Who reads.
     #[serde(default, rename = "consumer")]
     pub consumers: Vec<Consumer>,
+    /// Who deals with groups from outside.
+    #[serde(default, rename = "admin")]
+    pub admins: Vec<Admin>,
     /// What goes wrong.
     #[serde(default, rename = "fault")]
     pub faults: Vec<Fault>,
@@ -93,6 +96,25 @@ pub struct Producer {
     #[serde(default = "any_choice")]
     pub partition_by: Name,
     /// producer.properties
+    #[serde(default)]
+    pub config: Config,
+}
+
+/// `[[admin]]`
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Admin {
+    /// `a` makes `a/0`, `a/1` …; each has a group of that name.
+    pub name: String,
+    /// How many alike.
+    #[serde(default = "one")]
+    pub count: Count,
+    /// The topic of the offsets.
+    pub topic: String,
+    /// The time between two calls; drawn for each.
+    #[serde(default = "call_times")]
+    pub every: Time,
+    /// The properties of `AdminClientConfig`.
     #[serde(default)]
     pub config: Config,
 }
@@ -471,6 +493,10 @@ fn at_once() -> Time {
 
 fn poll_times() -> Time {
     ms(200, 2_000)
+}
+
+fn call_times() -> Time {
+    ms(100, 1_500)
 }
 
 fn pause_times() -> Time {

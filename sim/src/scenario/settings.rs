@@ -1,6 +1,6 @@
 //! `--set NAME=VALUE`: a property for every node, topic and client that knows it.
 
-use broker_model::config::{BROKER, CONSUMER, PRODUCER, PropertyTable, TOPIC};
+use broker_model::config::{ADMIN, BROKER, CONSUMER, PRODUCER, PropertyTable, TOPIC};
 
 use super::file::{Config, File};
 use super::value::Setting;
@@ -36,7 +36,7 @@ pub fn parse_setting(text: &str) -> Result<(String, String), String> {
 
 fn set(file: &mut File, name: &str, value: &str) -> Result<(), String> {
     let setting = Setting::parse(value)?;
-    let tables = [&BROKER, &TOPIC, &PRODUCER, &CONSUMER];
+    let tables = [&BROKER, &TOPIC, &PRODUCER, &CONSUMER, &ADMIN];
     if tables.iter().all(|table| table.find(name).is_none()) {
         let known = tables.iter().flat_map(|table| table.iter());
         return Err(unknown(
@@ -55,10 +55,12 @@ fn set(file: &mut File, name: &str, value: &str) -> Result<(), String> {
         .consumers
         .iter_mut()
         .map(|consumer| &mut consumer.config);
+    let admins = file.admins.iter_mut().map(|admin| &mut admin.config);
     put(&BROKER, nodes, name, &setting)?;
     put(&TOPIC, topics, name, &setting)?;
     put(&PRODUCER, producers, name, &setting)?;
     put(&CONSUMER, consumers, name, &setting)?;
+    put(&ADMIN, admins, name, &setting)?;
     check::check(file)
 }
 

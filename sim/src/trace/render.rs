@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use broker_model::client::command::Command;
+use broker_model::client::command::{Command, GroupCall};
 use broker_model::effect::{File, Write};
 use broker_model::note::Note;
-use broker_model::types::{TopicIdPartition, Uuid};
+use broker_model::types::{TopicIdPartition, TopicPartition, Uuid};
 
 mod groups;
 mod notes;
@@ -109,11 +109,36 @@ impl Names {
                     op.0
                 )
             }
+            Command::Group { op, call } => format!("group #{} {}", op.0, group_call(call)),
             Command::Close { op } => format!("close #{}", op.0),
             Command::Shutdown => "shutdown".to_owned(),
             Command::MoveLeader { partition, to } => {
                 format!("move-leader {} to n{to}", self.partition(*partition))
             }
         }
+    }
+}
+
+fn group_call(call: &GroupCall) -> String {
+    let group = call.group();
+    let listed = |partitions: &[TopicPartition]| {
+        let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+        names.join(" ")
+    };
+    match call {
+        GroupCall::AlterOffsets { offsets, .. } => {
+            let to = offsets
+                .iter()
+                .map(|(name, to)| format!("{name} {}", to.offset));
+            format!("{group} alter {}", to.collect::<Vec<_>>().join(" "))
+        }
+        GroupCall::ListOffsets { partitions, .. } => {
+            format!("{group} list {} offsets", partitions.len())
+        }
+        GroupCall::DeleteOffsets { partitions, .. } => {
+            format!("{group} delete {}", listed(partitions))
+        }
+        GroupCall::Delete { .. } => format!("{group} delete"),
+        GroupCall::Describe { .. } => format!("{group} describe"),
     }
 }

@@ -227,7 +227,8 @@ impl App for Consume {
             | Event::Position { .. }
             | Event::Sent { .. }
             | Event::Offsets { .. }
-            | Event::Done { .. } => {}
+            | Event::Done { .. }
+            | Event::Group { .. } => {}
         }
     }
 

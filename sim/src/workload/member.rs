@@ -475,7 +475,10 @@ impl App for Member {
                 }
             }
             // What it committed by a call is in the history since then.
-            Event::Committing { .. } | Event::Sent { .. } | Event::Offsets { .. } => {}
+            Event::Committing { .. }
+            | Event::Sent { .. }
+            | Event::Offsets { .. }
+            | Event::Group { .. } => {}
         }
     }
 

@@ -14,6 +14,7 @@ use crate::plan::SendPlan;
 use crate::recorder::Recorder;
 
 pub mod admin;
+pub mod administer;
 pub mod audit;
 pub mod consume;
 pub mod dead_letters;

@@ -207,7 +207,8 @@ impl App for Scan {
             | Event::CommittedOffsets { .. }
             | Event::Position { .. }
             | Event::Done { .. }
-            | Event::Sent { .. } => {}
+            | Event::Sent { .. }
+            | Event::Group { .. } => {}
         }
     }
 

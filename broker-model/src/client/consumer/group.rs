@@ -161,7 +161,8 @@ impl Group {
             | Purpose::Fetch
             | Purpose::ListOffsets
             | Purpose::EpochEnds
-            | Purpose::CreateTopic => unreachable!("not sent to a coordinator"),
+            | Purpose::CreateTopic
+            | Purpose::GroupCall => unreachable!("not sent to a coordinator"),
         }
     }
 

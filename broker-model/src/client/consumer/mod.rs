@@ -131,6 +131,7 @@ impl Consumer {
             // Other clients' and nodes' commands.
             Command::Send { .. }
             | Command::CreateTopic { .. }
+            | Command::Group { .. }
             | Command::Shutdown
             | Command::MoveLeader { .. } => {}
         }
@@ -260,7 +261,8 @@ impl Consumer {
             Purpose::Metadata
             | Purpose::InitProducerId
             | Purpose::Produce
-            | Purpose::CreateTopic => {}
+            | Purpose::CreateTopic
+            | Purpose::GroupCall => {}
         }
     }
 
@@ -427,6 +429,7 @@ fn refuse(command: Command, error: ClientError, effects: &mut Effects) {
         | Command::Wakeup
         | Command::Send { .. }
         | Command::CreateTopic { .. }
+        | Command::Group { .. }
         | Command::Shutdown
         | Command::MoveLeader { .. } => {}
     }

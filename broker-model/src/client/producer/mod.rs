@@ -142,6 +142,7 @@ impl Producer {
             | Command::EnforceRebalance
             | Command::Wakeup
             | Command::CreateTopic { .. }
+            | Command::Group { .. }
             | Command::Shutdown
             | Command::MoveLeader { .. } => {}
         }
@@ -202,6 +203,7 @@ impl Producer {
             | Purpose::ListOffsets
             | Purpose::EpochEnds
             | Purpose::CreateTopic
+            | Purpose::GroupCall
             | Purpose::FindCoordinator
             | Purpose::JoinGroup
             | Purpose::SyncGroup

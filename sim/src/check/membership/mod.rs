@@ -6,6 +6,7 @@ use super::world::gates::number;
 use super::world::members::{GroupFacts, GroupPart, MemberFacts, Stay};
 use crate::history::{A, P};
 
+mod administered;
 pub(super) mod at_least_once;
 pub(super) mod coverage;
 pub(super) mod effects;

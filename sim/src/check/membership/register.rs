@@ -5,16 +5,22 @@
 //! (`world/register.rs`). A read that does not tell its writer is attributed to the only write of that offset; where
 //! there are several, GRP-5 says what it can. Reads that a coordinator without a lease may have answered
 //! can be stale, and only have to be of a write that did not fail.
+//!
+//! Groups without members, which admin clients deal with, are judged call by call (`administered.rs`).
 
+use super::administered::Administered;
 use super::{LATE, LOG_LOST, OFFSETS_EXPIRED, lost_log, may_have_expired};
 use crate::check::world::members::{CommitFacts, GroupFacts, ReadFacts};
 use crate::check::world::register::{self, Flaw, Read, Write};
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::history::P;
+use crate::observe::{Fact, Observed};
 
 /// See the module.
 #[derive(Default)]
-pub(in crate::check) struct Register;
+pub(in crate::check) struct Register {
+    administered: Administered,
+}
 
 impl Check for Register {
     fn name(&self) -> &'static str {
@@ -22,7 +28,13 @@ impl Check for Register {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[]
+        &[Kind::Invoked, Kind::Succeeded, Kind::Failed, Kind::Unknown]
+    }
+
+    fn on(&mut self, event: &Observed<'_>, world: &World, sink: &mut Sink) {
+        if let Fact::History(line) = event.fact {
+            self.administered.on(line, world, sink);
+        }
     }
 
     fn finish(&mut self, world: &World, sink: &mut Sink) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use broker_model::client::command::{Command, Event, OpId};
 use broker_model::client::{ClientConfig, ClientKind};
+use broker_model::config::AdminConfig;
 use broker_model::types::{ConnectionId, Endpoint, StrBytes};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -96,7 +97,7 @@ fn admin_shell() -> Shell {
     let client = ClientConfig {
         bootstrap,
         client_id: StrBytes::from_static_str("admin"),
-        kind: ClientKind::Admin,
+        kind: ClientKind::Admin(AdminConfig::default()),
         bug: None,
     };
     Shell::new(ShellConfig {

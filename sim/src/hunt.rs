@@ -211,7 +211,7 @@ impl Hunt {
             .map(|name| Scenario::find(name).map(Arc::new))
             .collect();
         let scenarios = scenarios?;
-        let all = (from..).flat_map(|seed| {
+        let all = (from..=u64::MAX).flat_map(|seed| {
             scenarios.iter().map(move |scenario| Case {
                 scenario: scenario.clone(),
                 seed: Seed(seed),
@@ -232,5 +232,15 @@ mod tests {
     fn every_bug_is_hunted() {
         let hunted = HUNTS.map(|hunt| hunt.bug);
         assert_eq!(hunted[..], Bug::ALL[..]);
+    }
+
+    #[test]
+    fn a_hunt_ends_with_the_last_seed() {
+        let hunt = &HUNTS[0];
+        let cases = hunt.cases(u64::MAX, BUDGET, EngineKind::Event);
+        let cases = cases.expect("its scenarios are there");
+        assert_eq!(cases.len(), hunt.scenarios.len());
+        let first = hunt.cases(0, 2, EngineKind::Event).map(|cases| cases.len());
+        assert_eq!(first, Ok(2));
     }
 }

@@ -66,7 +66,7 @@ impl BugsArgs {
         match self.seeds {
             Some(seeds) => {
                 let scenarios = u64::try_from(hunt.scenarios.len()).expect("few scenarios");
-                let runs = (seeds.last - seeds.first + 1).saturating_mul(scenarios);
+                let runs = seeds.count().saturating_mul(scenarios);
                 vec![(seeds.first, runs.min(BUDGET))]
             }
             None => STARTS.iter().map(|&from| (from, BUDGET)).collect(),

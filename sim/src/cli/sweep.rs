@@ -58,6 +58,13 @@ pub(super) struct SeedRange {
     pub(super) last: u64,
 }
 
+impl SeedRange {
+    /// How many seeds; of all that there are, one fewer.
+    pub(super) fn count(self) -> u64 {
+        (self.last - self.first).saturating_add(1)
+    }
+}
+
 impl FromStr for SeedRange {
     type Err = String;
 
@@ -290,8 +297,9 @@ impl<'a> Tally<'a> {
 
     /// Whether this is a sweep that must exercise every check: all scenarios, enough of each.
     fn is_whole(&self) -> bool {
-        let seeds = self.args.seeds.last - self.args.seeds.first + 1;
-        self.args.scenarios.is_empty() && self.args.shard.is_none() && WHOLE <= seeds
+        self.args.scenarios.is_empty()
+            && self.args.shard.is_none()
+            && WHOLE <= self.args.seeds.count()
     }
 
     fn end(self, scenarios: &[Scenario], wall_ms: u64, interrupted: bool) -> Ended {
@@ -384,6 +392,13 @@ mod tests {
     #[test]
     fn a_sweep_for_a_time_goes_on_behind_the_range() {
         assert_eq!(rounds("1..16", true), [(1, 16), (17, 80), (81, 144)]);
+    }
+
+    #[test]
+    fn a_range_counts_both_ends() {
+        let count = |text: &str| text.parse().map(SeedRange::count);
+        assert_eq!(count("3..5"), Ok(3));
+        assert_eq!(count("0..18446744073709551615"), Ok(u64::MAX));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use broker_model::config::{self, ADMIN, BROKER, CONSUMER, PRODUCER, PropertyTabl
 use broker_model::probe::Probe;
 
 use super::file::{Config, Consumer, DeadLetters, Fault, File, Topic};
+use super::limits;
 use super::value::{Count, Name};
 use crate::check::ALL;
 use crate::fault::target::{PartitionName, Target};
@@ -16,6 +17,7 @@ use crate::plan::{CommitStyle, Delivery, Effects, Processing, Sink};
 pub(super) fn check(file: &File) -> Result<(), String> {
     let checker = Checker { file };
     checker.nodes()?;
+    limits::check(file)?;
     checker.topics()?;
     checker.clients()?;
     for fault in &file.faults {
@@ -87,26 +89,28 @@ impl Checker<'_> {
                 return Err("node.id in [node.config]: nodes are numbered from 1".to_owned());
             }
         }
+        if self.at_least("controller") == 0 {
+            return Err(
+                "there may be no controller: give a [[node]] process.roles = \"controller\" or \
+                 \"broker,controller\""
+                    .to_owned(),
+            );
+        }
         Ok(())
     }
 
-    /// The fewest brokers that a draw may give.
-    fn brokers_at_least(&self) -> u64 {
-        let brokers = self.file.nodes.iter().filter(|node| {
+    /// The fewest nodes with that role that a draw may give.
+    fn at_least(&self, role: &str) -> u64 {
+        let nodes = self.file.nodes.iter().filter(|node| {
             let roles = node.config.0.get("process.roles");
-            roles.is_none_or(|roles| {
-                roles
-                    .0
-                    .extremes()
-                    .iter()
-                    .all(|text| text.contains("broker"))
-            })
+            roles.is_none_or(|roles| roles.0.extremes().iter().all(|text| text.contains(role)))
         });
-        brokers.map(|node| least(&node.count)).sum()
+        let counts = nodes.map(|node| least(&node.count));
+        counts.fold(0, u64::saturating_add)
     }
 
     fn topics(&self) -> Result<(), String> {
-        let brokers = self.brokers_at_least();
+        let brokers = self.at_least("broker");
         for topic in &self.file.topics {
             config(&TOPIC, &topic.config)?;
             let (name, replicas) = (&topic.name, most(&topic.replication_factor));

@@ -295,7 +295,7 @@ impl Draw {
             let first = family + *nth * 100;
             *nth += 1;
             let (times, at) = fault.schedule();
-            let times = self.of(&part, 0).count(times).min(99);
+            let times = self.of(&part, 0).count(times);
             for instance in 0..times {
                 let mut drawer = self.of(&part, 1 + instance);
                 let at_ms = drawer.time(at).ms();

@@ -1,7 +1,7 @@
 //! Scenarios: what is run and what may go wrong, in TOML with Kafka's own property names.
 //!
 //! [`file`] is the shape, [`value`] the grammar of values, [`check`] refuses names that do not exist,
-//! [`draw`] makes every choice. The grammar is described in docs/scenario-format.md.
+//! [`limits`] refuses too much of anything, [`draw`] makes every choice. The grammar is described in docs/scenario-format.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ pub mod value;
 
 mod check;
 mod draw;
+mod limits;
 mod settings;
 
 use file::File;

@@ -1,7 +1,7 @@
 //! The values of a scenario file, with their choices still open.
 //!
 //! One grammar everywhere: a scalar is fixed, `"a..b"` is drawn (both ends included), `[x, y]` is
-//! picked. Times carry a unit: `us`, `ms`, `s` or `m`; a bare number is milliseconds.
+//! picked. Times carry a unit: `us`, `ms`, `s`, `m` or `h`; a bare number is milliseconds.
 
 use std::fmt;
 
@@ -214,13 +214,18 @@ fn count(written: Written) -> Result<Count, String> {
     })
 }
 
-/// Reads `250us`, `80ms`, `2s`, `1.5s`, `1m` or a bare number of milliseconds.
+/// No time is longer: sums of times still fit.
+const HOURS_MAX: u64 = 100_000;
+const HOUR_US: u64 = 3_600_000_000;
+
+/// Reads `250us`, `80ms`, `2s`, `1.5s`, `1m`, `6h` or a bare number of milliseconds.
 ///
 /// # Errors
 ///
 /// What is wrong with it.
 pub fn parse_time(text: &str) -> Result<Micros, String> {
-    let malformed = || format!("{text:?} is not a time such as \"500ms\", \"2s\" or \"1m\"");
+    let malformed =
+        || format!("{text:?} is not a time such as \"500ms\", \"2s\", \"1m\" or \"6h\"");
     let split = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
@@ -230,14 +235,19 @@ pub fn parse_time(text: &str) -> Result<Micros, String> {
         "ms" | "" => 1_000,
         "s" => 1_000_000,
         "m" => 60_000_000,
+        "h" => HOUR_US,
         _ => return Err(malformed()),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let long = || format!("{text:?} is longer than {HOURS_MAX}h, and no time may be");
+    if whole.is_empty() || !whole.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(malformed());
+    }
+    let whole = whole.parse::<u64>().ok();
+    let whole = whole.and_then(|whole| whole.checked_mul(unit_us));
     let mut micros = whole
-        .parse::<u64>()
-        .ok()
-        .and_then(|whole| whole.checked_mul(unit_us))
-        .ok_or_else(malformed)?;
+        .filter(|micros| *micros < HOURS_MAX * HOUR_US)
+        .ok_or_else(long)?;
     let mut place_us = unit_us;
     for digit in fraction.chars() {
         place_us /= 10;
@@ -392,8 +402,14 @@ mod tests {
         assert_eq!(parse_time("250us"), Ok(Micros(250)));
         assert_eq!(parse_time("1.5s"), Ok(Micros(1_500_000)));
         assert_eq!(parse_time("2m"), Ok(Micros(120_000_000)));
+        assert_eq!(parse_time("6h"), Ok(Micros(6 * 3_600_000_000)));
+        assert_eq!(parse_time("0.5h"), Ok(Micros(1_800_000_000)));
         assert_eq!(parse_time("7"), Ok(Micros(7_000)));
         assert!(parse_time("5 fortnights").is_err());
+        for long in ["100000h", "18446744073709551615", "99999999999999999999s"] {
+            let told = parse_time(long).expect_err("it is long");
+            assert!(told.contains("longer than 100000h"), "{told}");
+        }
         let range = Time::Range(Micros(500_000), Micros(4_000_000));
         assert_eq!(read(r#""500ms..4s""#), Ok(range.clone()));
         assert_eq!(drawer(3).time(&range).0 % 1_000, 0);

@@ -18,6 +18,7 @@ mod kraft;
 mod liveness;
 mod membership;
 mod outcome;
+pub mod page;
 mod producer;
 mod replication;
 mod storage;

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{Ended, Out};
 use crate::check::ALL;
+use crate::check::page::summary;
 use crate::coverage::aligned;
 use crate::fault::Fault;
 use crate::scenario::Scenario;
@@ -32,10 +33,10 @@ pub(super) fn list(out: &Out) -> Ended {
         name: bug.id().to_owned(),
         summary: bug.summary().to_owned(),
     }));
-    items.extend(ALL.iter().map(|make| Item {
+    items.extend(ALL.iter().map(|make| make().name()).map(|name| Item {
         kind: "invariant",
-        name: make().name().to_owned(),
-        summary: String::new(),
+        name: name.to_owned(),
+        summary: summary(name),
     }));
     items.extend(Fault::KINDS.map(|kind| Item {
         kind: "fault",

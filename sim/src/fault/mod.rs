@@ -9,7 +9,7 @@ pub mod target;
 /// A fault with every choice made but the targets, which are resolved when it strikes.
 ///
 /// A target is `"leader of orders-0"`, `"follower of orders-0"`, `"controller leader"`, `"n2"`,
-/// `"any broker"`, `"client p/0"`, `"rest"` …: see `scenario::target`.
+/// `"any broker"`, `"client p/0"`, `"rest"` …: see [`target`].
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Fault {

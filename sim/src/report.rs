@@ -5,8 +5,9 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::case::{Case, Runner, carry_out};
+use crate::case::{Carried, Case, Runner, carry_out};
 use crate::corpus::PlanFile;
+use crate::engine::EngineKind;
 use crate::history;
 use crate::plan::{Plan, Script};
 use crate::run::{Options, RunEnd};
@@ -17,12 +18,32 @@ use crate::verdict::{Kind, Verdict, seconds};
 /// How many lines of the trace the page shows.
 const LAST_LINES: usize = 12;
 
-/// Where the files of a run go.
+/// Where the files of a run go: `leader-kill-7`, and `leader-kill-7-turmoil-kip-101-hw-truncation` on
+/// another engine and with a bug, so that neither overwrites the other.
 #[must_use]
-pub fn directory(case: &Case, out: Option<&Path>) -> PathBuf {
+pub fn directory(plan: &Plan, engine: EngineKind, out: Option<&Path>) -> PathBuf {
     let target = || root().join("target").join("sim");
     let parent = out.map_or_else(target, Path::to_path_buf);
-    parent.join(format!("{}-{}", case.scenario.name, case.seed))
+    let mut name = format!("{}-{}", plan.scenario, plan.seed);
+    if engine != EngineKind::Event {
+        name.push_str(&format!("-{}", engine.name()));
+    }
+    if let Some(bug) = &plan.bug {
+        name.push_str(&format!("-{bug}"));
+    }
+    parent.join(name)
+}
+
+/// The trace of a run, also of one that panicked.
+#[must_use]
+pub fn trace_of(carried: &Carried) -> Vec<TraceLine> {
+    match &carried.end {
+        Some(end) => {
+            let trace = end.trace.as_ref();
+            trace.map_or(&[][..], |trace| trace.lines()).to_vec()
+        }
+        None => left_behind(),
+    }
 }
 
 /// Runs a failing case again with its trace, writes its files and says what happened.
@@ -43,15 +64,8 @@ pub fn page(
         trace: true,
     };
     let again = carry_out(&plan, options, runner)?;
-    let trace = match &again.end {
-        Some(end) => end
-            .trace
-            .as_ref()
-            .map_or(&[][..], |trace| trace.lines())
-            .to_vec(),
-        None => left_behind(),
-    };
-    let directory = directory(case, out);
+    let trace = trace_of(&again);
+    let directory = directory(&plan, case.engine, out);
     let mut page = headline(verdict);
     page.push_str(&format!("\n  plan   {}\n", summary(&plan)));
     page.push_str(&tail(&trace, &directory));
@@ -94,6 +108,18 @@ pub struct Files<'a> {
 }
 
 impl Files<'_> {
+    /// Writes them as [`Files::write`] does, and says where.
+    ///
+    /// # Errors
+    ///
+    /// One line with the directory that cannot be written.
+    pub fn leave(&self, directory: &Path) -> Result<String, String> {
+        match self.write(directory) {
+            Ok(()) => Ok(format!("files  {}", directory.display())),
+            Err(error) => Err(format!("cannot write {}: {error}", directory.display())),
+        }
+    }
+
     /// Writes `plan.toml`, `trace.txt`, `history.jsonl` and `report.txt`.
     ///
     /// # Errors
@@ -229,6 +255,22 @@ pub fn thousands(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Scenario;
+    use crate::seed::Seed;
+
+    #[test]
+    fn runs_that_differ_leave_their_files_in_different_places() {
+        let text = "title = 't'\nwhy = []\n[[node]]\ncount = 1\n";
+        let scenario = Scenario::parse("t", "t.toml", text).expect("it is fine");
+        let mut plan = Plan::draw(&scenario, Seed(7));
+        let out = Some(Path::new("out"));
+        let of = |plan: &Plan, engine| directory(plan, engine, out).display().to_string();
+        assert_eq!(of(&plan, EngineKind::Event), "out/t-7");
+        assert_eq!(of(&plan, EngineKind::Turmoil), "out/t-7-turmoil");
+        plan.bug = Some("kip-101-hw-truncation".to_owned());
+        let both = of(&plan, EngineKind::Turmoil);
+        assert_eq!(both, "out/t-7-turmoil-kip-101-hw-truncation");
+    }
 
     #[test]
     fn numbers_are_read_in_groups_of_three() {

@@ -15,28 +15,24 @@ pub(super) fn run(common: &Common, args: &OneRun, out: &Out) -> Ended {
         trace: common.trace,
     };
     let carried = carry_out(&plan, options, RUN)?;
-    let verdict = carried.verdict;
-    out.json(&verdict);
+    let verdict = &carried.verdict;
+    out.json(verdict);
     if !verdict.passed() {
-        let page = report::page(&case, &verdict, common.out.as_deref(), RUN)?;
+        let page = report::page(&case, verdict, common.out.as_deref(), RUN)?;
         out.text(&page);
         return Ok(verdict.kind.exit_code());
     }
     out.text(&verdict.line());
     if common.trace || common.out.is_some() {
-        let trace = carried.end.as_ref().and_then(|end| end.trace.as_ref());
         let files = Files {
             plan: &plan,
-            verdict: &verdict,
-            trace: trace.map_or(&[], |trace| trace.lines()),
+            verdict,
+            trace: &report::trace_of(&carried),
             end: carried.end.as_ref(),
             page: &verdict.line(),
         };
-        let directory = report::directory(&case, common.out.as_deref());
-        files
-            .write(&directory)
-            .map_err(|error| format!("cannot write {}: {error}", directory.display()))?;
-        out.text(&format!("files  {}", directory.display()));
+        let directory = report::directory(&plan, case.engine, common.out.as_deref());
+        out.text(&files.leave(&directory)?);
     }
     Ok(verdict.kind.exit_code())
 }

@@ -9,8 +9,7 @@ use super::{Common, Ended, Out, Subject};
 use crate::case::RUN;
 use crate::corpus::PlanFile;
 use crate::plan::Plan;
-use crate::report::summary;
-use crate::scenario::root;
+use crate::report::{directory, summary};
 use crate::shrink::{Shrunk, items};
 use crate::verdict::exit;
 
@@ -31,11 +30,7 @@ pub(super) fn shrink(common: &Common, args: &Subject, out: &Out) -> Ended {
     let mut told = |text: &str| out.watch(text);
     let shrunk = crate::shrink::shrink(&stored.plan, stored.engine, RUN, &mut told)?;
     let Shrunk { plan, verdict, .. } = &shrunk;
-    let directory = common
-        .out
-        .clone()
-        .unwrap_or_else(|| root().join("target").join("sim"))
-        .join(format!("{}-{}", plan.scenario, plan.seed));
+    let directory = directory(plan, stored.engine, common.out.as_deref());
     let path = directory.join("shrunk.toml");
     write(&directory, &path, &PlanFile::new(plan, verdict))?;
     out.json(&Result {

@@ -1,5 +1,6 @@
 //! `sweep`: many runs on all cores.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -212,7 +213,22 @@ fn scenarios(common: &Common, said: &[String]) -> Result<Vec<Scenario>, String> 
         scenarios.sort_by(|one, other| one.said.cmp(&other.said));
         scenarios.dedup_by(|one, other| one.said == other.said);
     }
-    scenarios
+    let scenarios = scenarios?;
+    one_name_each(&scenarios)?;
+    Ok(scenarios)
+}
+
+/// Coverage, reports and files of a run go by the scenario's name.
+fn one_name_each(scenarios: &[Scenario]) -> Result<(), String> {
+    let mut seen = BTreeMap::new();
+    for Scenario { name, said, .. } in scenarios {
+        if let Some(other) = seen.insert(name, said) {
+            return Err(format!(
+                "two scenarios are named {name:?}, {other} and {said}: rename a file, or sweep them one by one"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Takes verdicts in, in order, and says what there is to say.
@@ -392,6 +408,20 @@ mod tests {
     #[test]
     fn a_sweep_for_a_time_goes_on_behind_the_range() {
         assert_eq!(rounds("1..16", true), [(1, 16), (17, 80), (81, 144)]);
+    }
+
+    #[test]
+    fn two_scenarios_have_two_names() {
+        let text = "title = 't'\nwhy = []\n[[node]]\ncount = 1\n";
+        let named =
+            |name: &str, place: &str| Scenario::parse(name, place, text).expect("it is fine");
+        let [one, other] = ["a/t.toml", "b/t.toml"].map(|place| named("t", place));
+        assert_eq!(
+            one_name_each(&[one.clone(), named("u", "a/u.toml")]),
+            Ok(())
+        );
+        let told = one_name_each(&[one, other]).expect_err("both are t");
+        assert!(told.contains("\"t\", a/t.toml and b/t.toml"), "{told}");
     }
 
     #[test]

@@ -44,7 +44,8 @@ impl Case {
     pub fn command(&self, verb: &str) -> String {
         let mut command = format!(
             "cargo sim {verb:<6} {} --seed {}",
-            self.scenario.said, self.seed
+            shell_word(&self.scenario.said),
+            self.seed
         );
         if self.engine != EngineKind::Event {
             command.push_str(&format!(" --engine {}", self.engine.name()));
@@ -53,7 +54,8 @@ impl Case {
             command.push_str(&format!(" --bug {}", bug.id()));
         }
         for (name, value) in &self.scenario.settings {
-            command.push_str(&format!(" --set {name}={value}"));
+            let setting = shell_word(&format!("{name}={value}"));
+            command.push_str(&format!(" --set {setting}"));
         }
         command
     }
@@ -66,6 +68,16 @@ impl Case {
     pub fn judge(&self, runner: &Runner) -> Result<Verdict, String> {
         carry_out(&self.plan(), judged(self.engine), runner).map(|carried| carried.verdict)
     }
+}
+
+/// As a shell must be told it: in quotes, if it would read anything into it.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// A run that was carried out.
@@ -109,3 +121,31 @@ pub fn carry_out(plan: &Plan, options: Options, runner: &Runner) -> Result<Carri
 
 /// The runner of everything but tests.
 pub const RUN: &Runner = &run::run;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_printed_command_can_be_pasted() {
+        let text = "title = 't'\nwhy = []\n[[node]]\ncount = 1\n";
+        let scenario = Scenario::parse("t", "my own/t.toml", text).expect("it is fine");
+        let strategy = ("partition.assignment.strategy", "[RangeAssignor, it's]");
+        let settings = [("acks", "1..5"), strategy];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let case = Case {
+            scenario: Arc::new(Scenario {
+                settings: settings.to_vec(),
+                ..scenario
+            }),
+            seed: Seed(7),
+            engine: EngineKind::Turmoil,
+            bug: None,
+        };
+        assert_eq!(
+            case.command("replay"),
+            "cargo sim replay 'my own/t.toml' --seed 7 --engine turmoil --set acks=1..5 \
+             --set 'partition.assignment.strategy=[RangeAssignor, it'\\''s]'"
+        );
+    }
+}

@@ -204,12 +204,15 @@ pub fn keep(seed: &SeedFile) -> Result<PathBuf, String> {
         name.split('-').next()?.parse::<u32>().ok()
     });
     let number = taken.max().unwrap_or(0) + 1;
-    let what = seed.invariant.split('/').next().unwrap_or_default();
-    let name = format!("{number:04}-{}-{}.toml", seed.scenario, slug(what));
-    let path = root().join("seeds").join(name);
+    let path = root().join("seeds").join(file_name(number, seed));
     fs::write(&path, to_toml(seed))
         .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok(path)
+}
+
+fn file_name(number: u32, seed: &SeedFile) -> String {
+    let what = seed.invariant.split('/').next().unwrap_or_default();
+    format!("{number:04}-{}-{}.toml", slug(&seed.scenario), slug(what))
 }
 
 /// Whether the run that the file describes ends as the file says.
@@ -253,4 +256,35 @@ fn slug(text: &str) -> String {
 
 fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_file_is_named_after_what_broke() {
+        let seed = |scenario: &str, invariant: &str| SeedFile {
+            scenario: scenario.to_owned(),
+            seed: Seed(7),
+            engine: EngineKind::Event,
+            bug: None,
+            invariant: invariant.to_owned(),
+            found: String::new(),
+            why: String::new(),
+            set: Vec::new(),
+            clients: None,
+            faults: None,
+        };
+        let leader_kill = seed("leader-kill", "acked-is-durable/DUR-1a");
+        assert_eq!(
+            file_name(8, &leader_kill),
+            "0008-leader-kill-acked-is-durable.toml"
+        );
+        let odd = seed("/tmp/My one", "not deterministic");
+        assert_eq!(
+            file_name(9, &odd),
+            "0009--tmp-my-one-not-deterministic.toml"
+        );
+    }
 }

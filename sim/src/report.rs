@@ -74,8 +74,13 @@ pub fn page(
     }
     page.push('\n');
     for (verb, says) in [("replay", ""), ("shrink", ""), ("keep", " --why \"…\"")] {
-        let command = case.command(verb);
-        page.push_str(&format!("  {verb:<8} {command}{says}\n"));
+        let command = match verb {
+            "keep" if !case.scenario.is_shared() => {
+                "put the scenario in scenarios/ first".to_owned()
+            }
+            verb => case.command(verb) + says,
+        };
+        page.push_str(&format!("  {verb:<8} {command}\n"));
     }
     let files = Files {
         plan: &plan,

@@ -30,6 +30,13 @@ pub(super) fn keep(common: &Common, args: &KeepArgs, out: &Out) -> Ended {
     if args.why.trim().is_empty() {
         return Err("--why is empty: say in one sentence what broke".to_owned());
     }
+    // Before the long search: a seed names its scenario, and whoever replays it must find it.
+    if !case.scenario.is_shared() {
+        let said = &case.scenario.said;
+        return Err(format!(
+            "{said} is not in scenarios/: put it there to keep a seed of it"
+        ));
+    }
     let mut told = |text: &str| out.watch(text);
     let shrunk = crate::shrink::shrink(&case.plan(), case.engine, RUN, &mut told)?;
     let verdict = shrunk.verdict;
@@ -39,7 +46,7 @@ pub(super) fn keep(common: &Common, args: &KeepArgs, out: &Out) -> Ended {
         .unwrap_or_else(|| verdict.kind.word().to_lowercase());
     let clients = shrunk.plan.clients.iter().map(|client| client.name.clone());
     let mut seed = SeedFile {
-        scenario: case.scenario.said.clone(),
+        scenario: case.scenario.name.clone(),
         seed: case.seed,
         engine: case.engine,
         bug: case.bug.map(|bug| bug.id().to_owned()),

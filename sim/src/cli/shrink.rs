@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Common, Ended, Out, Subject};
-use crate::case::RUN;
+use crate::case::{RUN, shell_word};
 use crate::corpus::PlanFile;
 use crate::plan::Plan;
 use crate::report::{directory, summary};
@@ -75,6 +75,7 @@ fn page(from: &Plan, shrunk: &Shrunk, path: &Path) -> String {
             text.push_str(&format!("  {line}\n"));
         }
     }
-    text.push_str(&format!("\n  replay   cargo sim replay {}", path.display()));
+    let path = shell_word(&path.display().to_string());
+    text.push_str(&format!("\n  replay   cargo sim replay {path}"));
     text
 }

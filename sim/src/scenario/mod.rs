@@ -53,6 +53,14 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// Whether it lies in `scenarios/`, where its name alone finds it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        let file = root().join("scenarios").join(format!("{}.toml", self.name));
+        let there = || Some(fs::canonicalize(&self.said).ok()? == fs::canonicalize(file).ok()?);
+        self.said == self.name || there().unwrap_or(false)
+    }
+
     /// Every scenario in `scenarios/`, by name.
     ///
     /// # Errors
@@ -201,6 +209,18 @@ restart = "500ms..4s"
         assert!(MINIMAL.contains(from), "{from}");
         let text = MINIMAL.replace(from, to);
         Scenario::parse("t", "t.toml", &text).expect_err("something is wrong with it")
+    }
+
+    #[test]
+    fn a_scenario_in_scenarios_is_found_by_its_name() {
+        let of = |said: &str| Scenario::find(said).expect("it is there");
+        assert!(of("smoke").is_shared());
+        let path = root().join("scenarios").join("smoke.toml");
+        let by_path = of(&path.display().to_string());
+        assert_eq!(by_path.name, "smoke");
+        assert!(by_path.is_shared());
+        let own = Scenario::parse("t", "/tmp/t.toml", MINIMAL).expect("it is fine");
+        assert!(!own.is_shared());
     }
 
     #[test]

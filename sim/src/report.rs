@@ -15,6 +15,14 @@ use crate::scenario::root;
 use crate::trace::{TraceLine, left_behind};
 use crate::verdict::{Kind, Verdict, seconds};
 
+/// Whether tokio was built as .cargo/config.toml asks for: RUSTFLAGS in the environment replace it
+/// without a word.
+pub const TOKIO_FLAG: &str = if cfg!(tokio_unstable) {
+    "--cfg tokio_unstable is on"
+} else {
+    "--cfg tokio_unstable is off"
+};
+
 /// How many lines of the trace the page shows.
 const LAST_LINES: usize = 12;
 
@@ -68,6 +76,7 @@ pub fn page(
     let directory = directory(&plan, case.engine, out);
     let mut page = headline(verdict);
     page.push_str(&format!("\n  plan   {}\n", summary(&plan)));
+    page.push_str(&format!("  build  {TOKIO_FLAG}\n"));
     page.push_str(&tail(&trace, &directory));
     if again.verdict.digest != verdict.digest && verdict.kind != Kind::Nondeterministic {
         page.push_str("  the run was not the same a second time: it is not deterministic\n");

@@ -35,7 +35,7 @@ pub use out::Out;
     name = "sim",
     bin_name = "cargo sim",
     disable_help_subcommand = true,
-    version
+    version = VERSION
 )]
 struct Cli {
     #[command(flatten)]
@@ -43,6 +43,13 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+/// `0.1.0 (--cfg tokio_unstable is on)`, as [`crate::report::TOKIO_FLAG`] says it.
+const VERSION: &str = if cfg!(tokio_unstable) {
+    concat!(env!("CARGO_PKG_VERSION"), " (--cfg tokio_unstable is on)")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), " (--cfg tokio_unstable is off)")
+};
 
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
@@ -315,6 +322,14 @@ mod tests {
         );
         assert_eq!(code(&["swep"]), exit::USAGE);
         assert_eq!(code(&["sweep", "--seeds", "9..3"]), exit::USAGE);
+    }
+
+    #[test]
+    fn the_version_says_whether_the_flag_is_on() {
+        let version = Cli::try_parse_from(["sim", "--version"]).expect_err("it is printed");
+        let version = version.to_string();
+        let told = format!("({})", crate::report::TOKIO_FLAG);
+        assert!(version.contains(&told), "{version}");
     }
 
     #[test]

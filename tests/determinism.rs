@@ -126,6 +126,26 @@ fn an_unseeded_draw_is_noticed() {
 }
 
 #[test]
+fn a_judge_of_its_own_mind_is_noticed() {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let forgetful: &Runner = &|plan, options| {
+        let mut end = run(plan, options)?;
+        if RUNS.fetch_add(1, Ordering::Relaxed) == 1 {
+            let check = *end.judgement.exercised.keys().next().expect("a check");
+            end.judgement.exercised.remove(check);
+        }
+        Ok(end)
+    };
+    let seed = sim::sweep::TWICE_EVERY + sim::sweep::TWICE_AT;
+    let case = case("smoke", seed, EngineKind::Event);
+    let verdict = judge_case(&case, forgetful).expect("its properties go together");
+    assert_eq!(verdict.kind, Kind::Nondeterministic, "{}", verdict.line());
+    let told = verdict.detail.expect("what differs");
+    assert!(told.contains("\n  first   exercised "), "{told}");
+    assert!(told.ends_with("\n  second  exercised "), "{told}");
+}
+
+#[test]
 fn a_panic_is_a_verdict_with_its_text() {
     let panics: &Runner = &|_, _| panic!("the log end went back");
     let plan = case("smoke", 1, EngineKind::Event).plan();

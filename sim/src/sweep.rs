@@ -149,6 +149,8 @@ pub fn twice(case: &Case, options: Options, runner: &Runner) -> Result<Verdict, 
             verdict.digest.as_deref().unwrap_or("panicked"),
             second.verdict.digest.as_deref().unwrap_or("panicked"),
         ));
+    } else if let Some(how) = verdict.unlike(&second.verdict) {
+        verdict.differs(how);
     }
     Ok(verdict)
 }

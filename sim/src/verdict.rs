@@ -1,6 +1,7 @@
 //! What a run was found to be, and how scripts read it.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use serde::Serialize;
 
@@ -169,6 +170,41 @@ impl Verdict {
         self.at_ms = None;
     }
 
+    /// What two runs of one digest were found to be, where that is not the same. The digest holds
+    /// nothing of checks: a judge of its own mind shows here.
+    #[must_use]
+    pub fn unlike(&self, second: &Verdict) -> Option<String> {
+        let said = |verdict: &Verdict, other: &Verdict| {
+            let Verdict {
+                probes,
+                faults,
+                expected,
+                excused,
+                ..
+            } = verdict;
+            [
+                verdict.kind.word().to_owned(),
+                format!("{:?} at {:?} ms", verdict.invariant, verdict.at_ms),
+                format!("{:?}", verdict.detail),
+                format!(
+                    "exercised {}",
+                    otherwise(&verdict.exercised, &other.exercised)
+                ),
+                format!("excused {}", otherwise(excused, &other.excused)),
+                format!("probes {probes:?}, faults {faults:?}, expected {expected:?}"),
+                format!("{} events, {} acked", verdict.events, verdict.acked),
+            ]
+        };
+        let (one, other) = (said(self, second), said(second, self));
+        let differs = one.iter().zip(&other).find(|(one, other)| one != other);
+        differs.map(|(one, other)| {
+            format!(
+                "two runs of one seed and one digest were not found to be the same\n  \
+                 first   {one}\n  second  {other}"
+            )
+        })
+    }
+
     /// Whether nothing failed.
     #[must_use]
     pub fn passed(&self) -> bool {
@@ -259,6 +295,17 @@ impl Verdict {
 #[must_use]
 pub fn seconds(ms: u64) -> String {
     format!("{}.{:03}s", ms / 1_000, ms % 1_000)
+}
+
+/// What was counted otherwise than there.
+fn otherwise<K: Ord + Display>(counts: &BTreeMap<K, u64>, there: &BTreeMap<K, u64>) -> String {
+    let differ = counts
+        .iter()
+        .filter(|(what, count)| there.get(what) != Some(count));
+    let told: Vec<String> = differ
+        .map(|(what, count)| format!("{what} {count} times"))
+        .collect();
+    told.join(", ")
 }
 
 /// A check's name without its id.

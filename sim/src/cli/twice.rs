@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Common, Ended, OneRun, Out};
 use crate::case::{Carried, RUN, carry_out};
+use crate::report::trace_of;
 use crate::run::Options;
 use crate::trace::TraceLine;
 use crate::verdict::{Verdict, exit};
@@ -24,16 +25,19 @@ pub(super) fn twice(common: &Common, args: &OneRun, out: &Out) -> Ended {
         judge: true,
         trace: true,
     };
-    let first = carry_out(&plan, options, RUN)?;
+    let mut first = carry_out(&plan, options, RUN)?;
+    // Before the second run: a panic leaves its trace with the thread.
+    let one = trace_of(&first);
     let second = carry_out(&plan, options, RUN)?;
-    let difference = difference(&first, &second);
-    let mut verdict = first.verdict;
+    let other = trace_of(&second);
+    let difference = difference((&first, &one), (&second, &other));
     if let Some(difference) = &difference {
-        verdict.differs(difference.clone());
+        first.verdict.differs(difference.clone());
     }
+    let verdict = &first.verdict;
     out.json(&Twice {
         equal: difference.is_none(),
-        verdict: &verdict,
+        verdict,
     });
     match &difference {
         None => out.text(&format!("equal  {}", verdict.line())),
@@ -45,12 +49,14 @@ pub(super) fn twice(common: &Common, args: &OneRun, out: &Out) -> Ended {
     Ok(verdict.kind.exit_code())
 }
 
-/// The first line that differs, or at least the digests.
-fn difference(first: &Carried, second: &Carried) -> Option<String> {
-    let (one, other) = (lines(first), lines(second));
+/// A run and its trace.
+type Traced<'a> = (&'a Carried, &'a [TraceLine]);
+
+/// The first line that differs, or at least the digests, or what the runs were found to be.
+fn difference((first, one): Traced<'_>, (second, other): Traced<'_>) -> Option<String> {
     let same_lines = one == other;
     if same_lines && first.verdict.digest == second.verdict.digest {
-        return None;
+        return first.verdict.unlike(&second.verdict);
     }
     let at = one.iter().zip(other).take_while(|(a, b)| a == b).count();
     let at = at.min(one.len().min(other.len()));
@@ -73,9 +79,4 @@ fn difference(first: &Carried, second: &Carried) -> Option<String> {
         digest(first),
         digest(second),
     ))
-}
-
-fn lines(carried: &Carried) -> &[TraceLine] {
-    let trace = carried.end.as_ref().and_then(|end| end.trace.as_ref());
-    trace.map_or(&[], |trace| trace.lines())
 }

@@ -213,7 +213,8 @@ impl Digest {
         self.u8(0x1B);
     }
 
-    /// A note was emitted: it follows from inputs and effects, so its kind's place is enough.
+    /// A note was emitted. What it says moves nothing and is left out, for speed: what the checks make
+    /// of it is compared beside the digest, where a seed runs twice.
     pub fn note(&mut self) {
         self.u8(0x1A);
     }

@@ -23,6 +23,8 @@ pub struct Shrunk {
     pub verdict: Verdict,
     /// Its size: faults, sends, polls and commits.
     pub items: usize,
+    /// The size that it had.
+    pub items_before: usize,
     /// Runs that it took.
     pub runs: u64,
 }
@@ -47,10 +49,11 @@ pub fn shrink(
             engine.name()
         ));
     }
+    let items_before = items(plan, carried.end.as_ref());
     let mut search = Search {
         engine,
         runner,
-        items: items(plan, carried.end.as_ref()),
+        items: items_before,
         wanted: (carried.verdict.kind, carried.verdict.invariant.clone()),
         best: plan.clone(),
         verdict: carried.verdict,
@@ -74,6 +77,7 @@ pub fn shrink(
         plan: search.best,
         verdict: search.verdict,
         items: search.items,
+        items_before,
         runs: search.runs,
     })
 }
@@ -398,8 +402,7 @@ fn sends_of(plan: &Plan) -> usize {
 
 /// The size of a plan: each fault instance and each send, admin call, poll or commit. Set-up and the final scan
 /// do not count. How many polls and commits there are, only a run can say.
-#[must_use]
-pub fn items(plan: &Plan, end: Option<&RunEnd>) -> usize {
+fn items(plan: &Plan, end: Option<&RunEnd>) -> usize {
     let lines = || end.iter().flat_map(|end| &end.lines);
     let consumers: BTreeSet<A> = lines()
         .filter_map(|line| match &line.b {
@@ -415,4 +418,25 @@ pub fn items(plan: &Plan, end: Option<&RunEnd>) -> usize {
     };
     let calls = lines().filter(|line| counts(&line.b)).count();
     plan.faults.len() + sends_of(plan) + calls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::RUN;
+    use crate::scenario::Scenario;
+    use crate::seed::Seed;
+
+    #[test]
+    fn the_size_before_is_counted_as_the_size_after() {
+        let scenario = Scenario::find("leader-kill").expect("it is in scenarios/");
+        let mut plan = Plan::draw(&scenario, Seed(1));
+        plan.bug = Some("kip-101-hw-truncation".to_owned());
+        let end = carry_out(&plan, judged(EngineKind::Event), RUN).map(|carried| carried.end);
+        let end = end.expect("its properties go together");
+        let shrunk = shrink(&plan, EngineKind::Event, RUN, &mut |_| {}).expect("it fails");
+        assert_eq!(shrunk.items_before, items(&plan, end.as_ref()));
+        assert!(plan.faults.len() + sends_of(&plan) < shrunk.items_before);
+        assert!(shrunk.items < 20, "{}", shrunk.items);
+    }
 }

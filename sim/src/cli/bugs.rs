@@ -28,9 +28,6 @@ pub(super) struct BugsArgs {
 
 /// Hunts for them.
 pub(super) fn bugs(common: &Common, args: &BugsArgs, out: &Out) -> Ended {
-    if common.bug.is_some() || !common.settings.is_empty() {
-        return Err("bugs hunts with the scenarios as they are: name bugs as arguments, and leave --bug and --set out".to_owned());
-    }
     let hunts = hunts(&args.ids)?;
     let limits = Limits {
         jobs: args.jobs.unwrap_or_else(cores),

@@ -17,6 +17,7 @@ use crate::verdict::exit;
 mod bench;
 mod bugs;
 mod check;
+mod flags;
 mod keep;
 mod list;
 mod out;
@@ -51,7 +52,7 @@ const VERSION: &str = if cfg!(tokio_unstable) {
     concat!(env!("CARGO_PKG_VERSION"), " (--cfg tokio_unstable is off)")
 };
 
-/// Options of every command.
+/// Options that may stand behind every command; one that it cannot honour, it refuses.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
     /// For people or for scripts: json is one object a line
@@ -66,7 +67,7 @@ pub struct Common {
     /// A property for every node, topic or client that knows it
     #[arg(long = "set", global = true, value_name = "NAME=VALUE")]
     pub settings: Vec<String>,
-    /// Keeps the trace of what is run
+    /// Leaves the trace and the other files of what is run, though it passes
     #[arg(long, global = true)]
     pub trace: bool,
     /// The engine; a sweep without it uses both
@@ -171,6 +172,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn dispatch(cli: Cli, out: &Out) -> Ended {
     let Cli { common, command } = cli;
+    common.suit(&command)?;
     match command {
         Command::List => list::list(out),
         Command::Run(args) => run::run(&common, &args, out),
@@ -181,7 +183,7 @@ fn dispatch(cli: Cli, out: &Out) -> Ended {
         Command::Twice(args) => twice::twice(&common, &args, out),
         Command::Bugs(args) => bugs::bugs(&common, &args, out),
         Command::Check(args) => check::check(&args, out),
-        Command::Serve(args) => serve::serve(&common, &args),
+        Command::Serve(args) => serve::serve(&common, &args, out),
         Command::Bench(args) => bench::bench(&args, out),
     }
 }

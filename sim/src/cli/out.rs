@@ -72,7 +72,7 @@ pub(super) fn note(text: &str) {
 }
 
 /// A reader that has gone away (`| head`) is no error of ours.
-pub(super) fn print(text: &str) {
+fn print(text: &str) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{}", text.trim_end_matches('\n'));
     let _ = stdout.flush();

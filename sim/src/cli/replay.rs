@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::{Common, Ended, Out, Subject};
 use crate::case::{RUN, carry_out};
-use crate::report::summary;
+use crate::report::{Files, directory, summary, trace_of};
 use crate::run::Options;
 use crate::scenario::value::{Micros, parse_time};
-use crate::trace::{self, TraceLine, left_behind};
+use crate::trace::{self, TraceLine};
 
 /// Arguments of `replay`.
 #[derive(Args, Debug)]
@@ -44,20 +44,12 @@ pub(super) fn replay(common: &Common, args: &ReplayArgs, out: &Out) -> Ended {
         trace: true,
     };
     let carried = carry_out(&stored.plan, options, RUN)?;
-    let trace = match &carried.end {
-        Some(end) => end
-            .trace
-            .as_ref()
-            .map_or(&[][..], |trace| trace.lines())
-            .to_vec(),
-        None => left_behind(),
-    };
-    let shown = trace.iter().filter(|line| args.shows(line));
-    let mut text = String::new();
-    for line in shown {
-        text.push_str(&format!("{line}\n"));
+    let trace = trace_of(&carried);
+    let mut shown = String::new();
+    for line in trace.iter().filter(|line| args.shows(line)) {
+        shown.push_str(&format!("{line}\n"));
     }
-    text.push_str(&format!("\nplan   {}\n", summary(&stored.plan)));
+    let mut text = format!("plan   {}\n", summary(&stored.plan));
     text.push_str(&carried.verdict.line());
     if let Some(detail) = &carried.verdict.detail {
         text.push_str(&format!("\n\n{detail}"));
@@ -65,7 +57,19 @@ pub(super) fn replay(common: &Common, args: &ReplayArgs, out: &Out) -> Ended {
     if let Some(case) = case {
         text.push_str(&format!("\n\n{}", case.command("shrink")));
     }
-    out.text(&text);
+    if common.trace || common.out.is_some() {
+        let files = Files {
+            plan: &stored.plan,
+            verdict: &carried.verdict,
+            trace: &trace,
+            end: carried.end.as_ref(),
+            page: &text,
+        };
+        let directory = directory(&stored.plan, stored.engine, common.out.as_deref());
+        let left = files.leave(&directory)?;
+        text.push_str(&format!("\n{left}"));
+    }
+    out.text(&format!("{shown}\n{text}"));
     out.json(&carried.verdict);
     Ok(carried.verdict.kind.exit_code())
 }

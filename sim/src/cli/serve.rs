@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use broker_model::config::{BROKER, Given, unsimulated};
 use clap::Args;
+use serde::Serialize;
 
-use super::{Common, Ended};
+use super::{Common, Ended, Out};
 use crate::engine::serve::{ServeOptions, serve as serve_nodes};
 use crate::scenario::parse_setting;
 use crate::verdict::exit;
@@ -24,8 +25,14 @@ pub(super) struct ServeArgs {
     data: Option<PathBuf>,
 }
 
+#[derive(Serialize)]
+struct Ready<'a> {
+    /// Whom clients connect to first.
+    ready: &'a str,
+}
+
 /// Serves until SIGINT or SIGTERM.
-pub(super) fn serve(common: &Common, args: &ServeArgs) -> Ended {
+pub(super) fn serve(common: &Common, args: &ServeArgs, out: &Out) -> Ended {
     let settings = common.settings.iter().map(|text| parse_setting(text));
     let set: Given = settings.collect::<Result<_, _>>()?;
     for name in set.keys() {
@@ -40,6 +47,9 @@ pub(super) fn serve(common: &Common, args: &ServeArgs) -> Ended {
         set,
         bug: common.bug()?,
     };
-    serve_nodes(&options, super::out::print)?;
+    serve_nodes(&options, |brokers| {
+        out.text(&format!("ready: {brokers}"));
+        out.json(&Ready { ready: brokers });
+    })?;
     Ok(exit::PASS)
 }

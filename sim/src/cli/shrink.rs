@@ -10,7 +10,7 @@ use crate::case::{RUN, shell_word};
 use crate::corpus::PlanFile;
 use crate::plan::Plan;
 use crate::report::{directory, summary};
-use crate::shrink::{Shrunk, items};
+use crate::shrink::Shrunk;
 use crate::verdict::exit;
 
 #[derive(Serialize)]
@@ -37,7 +37,7 @@ pub(super) fn shrink(common: &Common, args: &Subject, out: &Out) -> Ended {
         scenario: &plan.scenario,
         seed: plan.seed.0,
         invariant: verdict.invariant.as_deref(),
-        items_before: items(&stored.plan, None),
+        items_before: shrunk.items_before,
         items: shrunk.items,
         runs: shrunk.runs,
         plan: path.display().to_string(),
@@ -57,10 +57,11 @@ fn page(from: &Plan, shrunk: &Shrunk, path: &Path) -> String {
         plan,
         verdict,
         items: left,
+        items_before,
         runs,
     } = shrunk;
     let mut text = format!(
-        "{}\n\n  from   {}\n  to     {}\n  items  {left} ({runs} runs)\n",
+        "{}\n\n  from   {}\n  to     {}\n  items  {left} of {items_before} ({runs} runs)\n",
         verdict.line(),
         summary(from),
         summary(plan),

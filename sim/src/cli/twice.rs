@@ -1,10 +1,12 @@
 //! `twice`: two runs of one seed, and the first difference.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::{Common, Ended, OneRun, Out};
 use crate::case::{Carried, RUN, carry_out};
-use crate::report::trace_of;
+use crate::report::{Files, directory, trace_of};
 use crate::run::Options;
 use crate::trace::TraceLine;
 use crate::verdict::{Verdict, exit};
@@ -42,6 +44,24 @@ pub(super) fn twice(common: &Common, args: &OneRun, out: &Out) -> Ended {
     match &difference {
         None => out.text(&format!("equal  {}", verdict.line())),
         Some(difference) => out.text(&format!("{}\n{difference}", verdict.line())),
+    }
+    if common.trace || common.out.is_some() {
+        let place = directory(&plan, case.engine, common.out.as_deref());
+        let page = verdict.line();
+        let files = |carried: &Carried, trace: &[TraceLine], place: &Path| {
+            let files = Files {
+                plan: &plan,
+                verdict: &carried.verdict,
+                trace,
+                end: carried.end.as_ref(),
+                page: &page,
+            };
+            files.leave(place)
+        };
+        out.text(&files(&first, &one, &place)?);
+        if difference.is_some() {
+            out.text(&files(&second, &other, &place.join("second"))?);
+        }
     }
     if difference.is_some() {
         return Ok(exit::NOT_DETERMINISTIC);

@@ -60,8 +60,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What a controlled shutdown may take; then the rest is killed.
 const SHUTDOWN_BOUND: Duration = Duration::from_secs(10);
 
-/// Serves until SIGINT or SIGTERM, then shuts down in order. `ready` gets one line when clients may
-/// come.
+/// Serves until SIGINT or SIGTERM, then shuts down in order. `ready` is told where clients connect
+/// to, when they may.
 ///
 /// # Errors
 ///
@@ -206,7 +206,7 @@ impl Served {
                     if self.has_formed()
                         && let Some(ready) = ready.take()
                     {
-                        ready(&format!("ready: {bootstrap}"));
+                        ready(bootstrap);
                     }
                 }
             }

@@ -29,11 +29,12 @@ impl Common {
 
 /// What the command is called, and the options that it acts upon beside `--format`.
 fn honoured(command: &Command) -> (&'static str, &'static [&'static str]) {
+    // The failing run that a sweep tells about has its trace in any case.
     const RUNS: &[&str] = &["--bug", "--set", "--engine", "--out", "--trace"];
     match command {
         Command::List => ("list", &[]),
         Command::Run(_) => ("run", RUNS),
-        Command::Sweep(_) => ("sweep", &["--bug", "--set", "--engine", "--out"]),
+        Command::Sweep(_) => ("sweep", RUNS),
         Command::Replay(_) => ("replay", RUNS),
         Command::Shrink(_) => ("shrink", &["--bug", "--set", "--engine", "--out"]),
         Command::Keep(_) => ("keep", &["--bug", "--set", "--engine"]),
@@ -51,7 +52,6 @@ fn way_out(command: &str, flag: &str) -> &'static str {
         ("bugs", "--set") => "it hunts with the scenarios as they are",
         ("bench", "--engine") => "name a row, such as turmoil",
         ("check", "--bug" | "--set" | "--engine") => "the history was recorded with what it had",
-        ("sweep", "--trace") => "the files of a failing run have its trace",
         ("shrink", "--trace") => "replay the smaller plan",
         ("keep", "--out") => "it writes to seeds/",
         ("serve", "--out") => "say --data for where data is kept",
@@ -97,7 +97,7 @@ mod tests {
         for command in ["run", "replay", "twice"] {
             assert_eq!(idle(&[command, "smoke", "--seed", "1"]), none);
         }
-        assert_eq!(idle(&["sweep"]), ["--trace"]);
+        assert_eq!(idle(&["sweep"]), none);
         assert_eq!(idle(&["shrink", "x.toml"]), ["--trace"]);
         let keep = ["keep", "smoke", "--seed", "1", "--why", "w"];
         assert_eq!(idle(&keep), ["--out", "--trace"]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::check::{GROUP_METADATA_TOPIC, most};
-use super::file::{Consumer, Fault, File, Producer};
+use super::file::{Admin, Consumer, Fault, File, Producer};
 use super::value::Count;
 
 /// Nodes of one table, and clients of one.
@@ -36,6 +36,9 @@ pub(super) fn check(file: &File) -> Result<(), String> {
     }
     for each in &file.consumers {
         consumer(each)?;
+    }
+    for each in &file.admins {
+        admin(file, each)?;
     }
     faults(&file.faults)
 }
@@ -99,6 +102,24 @@ fn producer(file: &File, producer: &Producer) -> Result<(), String> {
     Ok(())
 }
 
+fn admin(file: &File, admin: &Admin) -> Result<(), String> {
+    let place = format!("[[admin]] {}", admin.name);
+    at_most(&place, "count", &admin.count, CLIENTS_MAX)?;
+    let lasts = file.run.duration.extremes().into_iter().max();
+    let lasts_ms = lasts.map_or(0, |lasts| lasts.ms());
+    let every = admin.every.extremes().into_iter().min();
+    let every_ms = every.map_or(0, |every| every.ms());
+    if every_ms == 0 {
+        return Err(format!("{place}: every = 0 never ends: say 1ms or more"));
+    }
+    match lasts_ms / every_ms {
+        calls if OFTEN_MAX < calls => Err(format!(
+            "{place}: every {every_ms} ms makes {calls} calls, at most {OFTEN_MAX}"
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn consumer(consumer: &Consumer) -> Result<(), String> {
     let place = format!("[[consumer]] {}", consumer.name);
     at_most(&place, "count", &consumer.count, CLIENTS_MAX)?;
@@ -148,7 +169,7 @@ mod tests {
 
     const TEXT: &str = "title = \"t\"\nwhy = [\"w\"]\n[[node]]\ncount = 3\n[[topic]]\nname = \"orders\"\n\
         partitions = 2\nreplication-factor = 3\n[[producer]]\nname = \"p\"\ntopic = \"orders\"\nrate = 10\n\
-        burst = 1\n[[consumer]]\nname = \"c\"\ntopic = \"orders\"\nassign = true\nlooks = 1\n\
+        burst = 1\n[[admin]]\nname = \"a\"\ntopic = \"orders\"\nevery = \"1s\"\n[[consumer]]\nname = \"c\"\ntopic = \"orders\"\nassign = true\nlooks = 1\n\
         [[fault]]\nkind = \"kill\"\ntimes = 1\nat = \"1s\"\ntarget = \"any node\"\nrestart = \"1s\"\n";
 
     fn told(from: &str, to: &str) -> String {
@@ -214,10 +235,19 @@ mod tests {
             ("count = 3", "count = 101"),
             ("burst = 1", "burst = \"1..100001\""),
             ("looks = 1", "looks = [1, 10001]"),
+            ("every = \"1s\"", "every = \"1ms..1s\""),
         ] {
             let told = told(from, to);
             assert!(told.contains(", at most "), "{told}");
         }
+    }
+
+    #[test]
+    fn an_admin_pauses_between_its_calls() {
+        assert_eq!(
+            told("every = \"1s\"", "every = \"0s..1s\""),
+            "t.toml: [[admin]] a: every = 0 never ends: say 1ms or more"
+        );
     }
 
     #[test]

@@ -62,8 +62,6 @@ pub struct SimDisk {
 pub struct Loss {
     /// The file.
     pub file: File,
-    /// Its length in the page cache.
-    pub written: u64,
     /// What was durable of it.
     pub flushed: u64,
     /// Its length now.
@@ -269,7 +267,6 @@ impl SimFile {
             self.flushed = self.len;
             return Some(Loss {
                 file,
-                written,
                 flushed,
                 kept,
                 lost: kept < written,
@@ -288,7 +285,6 @@ impl SimFile {
         let kept = self.len;
         Some(Loss {
             file,
-            written,
             flushed: kept,
             kept,
             lost: !renamed,

@@ -56,8 +56,9 @@ pub enum WorldEvent {
         /// How.
         how: Stop,
     },
-    /// A disk after a power loss, a file each: what had been written, flushed, and what is left.
-    /// Flushed <= kept <= written, in bytes from the file's start, for files that only grow.
+    /// A disk after a power loss, a file each, in bytes from the file's start. For logs,
+    /// promised <= flushed <= kept <= written. What was written and promised is the process's account of
+    /// it, the rest the disk's.
     DiskAfterPowerLoss {
         /// The node.
         node: NodeId,
@@ -65,7 +66,9 @@ pub enum WorldEvent {
         file: broker_model::effect::File,
         /// Its length in the page cache when the power went.
         written: u64,
-        /// What had been made durable of it.
+        /// How much of it the process had been told is durable.
+        promised: u64,
+        /// What had been made durable of it: also by the operating system, of itself.
         flushed: u64,
         /// Its length now.
         kept: u64,

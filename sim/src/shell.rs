@@ -19,6 +19,7 @@ use broker_model::wire::request_api;
 use kafka_protocol::messages::ApiKey;
 
 use crate::disk::{Disk, FlushTicket};
+use crate::observe::WorldEvent;
 use crate::recorder::Recorder;
 use crate::seed::{Purpose, Seed};
 use crate::trace::BodyHash;
@@ -26,6 +27,7 @@ use crate::workload::App;
 
 mod effects;
 mod latecomers;
+mod ledger;
 mod message;
 mod outbox;
 mod pause;
@@ -34,6 +36,7 @@ mod timers;
 
 pub use effects::Out;
 use latecomers::Latecomers;
+use ledger::Ledger;
 use message::Encoder;
 pub use message::{Body, Message, arrival};
 pub use outbox::{OutboxRule, RuleMode};
@@ -91,6 +94,7 @@ pub struct Shell {
     blueprint: Blueprint,
     machine: Option<Machine>,
     disk: Box<dyn Disk>,
+    ledger: Ledger,
     app: Option<Box<dyn App>>,
     incarnation: u32,
     clock: Clock,
@@ -142,6 +146,7 @@ impl Shell {
             blueprint: config.blueprint,
             machine: None,
             disk: config.disk,
+            ledger: Ledger::default(),
             app: config.app,
             incarnation: 0,
             clock: Clock {
@@ -201,11 +206,6 @@ impl Shell {
         self.app.as_deref_mut()
     }
 
-    /// The disk.
-    pub fn disk_mut(&mut self) -> &mut dyn Disk {
-        self.disk.as_mut()
-    }
-
     /// Starts the process: recover, then `Input::Started`.
     pub fn start(&mut self, now_us: u64, recorder: &mut Recorder, out: &mut Vec<Out>) {
         assert!(
@@ -237,6 +237,7 @@ impl Shell {
     pub fn stop(&mut self) {
         self.machine = None;
         self.timers.disarm_all();
+        self.ledger.forget_flushes();
         self.served.clear();
         self.latecomers = Latecomers::default();
         self.ready.clear();
@@ -244,6 +245,16 @@ impl Shell {
         self.outbox.forget_messages();
         self.paused = None;
         self.wake_at_us = None;
+    }
+
+    /// After the process ended the power goes. Returns what became of each file, and whether anything is
+    /// lost.
+    pub fn lose_power(&mut self, now_us: u64) -> (Vec<WorldEvent>, bool) {
+        let node = self.identity.node.expect("only nodes have a disk to lose");
+        let disk = self.disk.simulated();
+        let losses = disk.expect("only simulated power goes").lose_power(now_us);
+        let lost = losses.iter().any(|loss| loss.lost);
+        (self.ledger.lost_power(node, &losses), lost)
     }
 
     /// Something happened to the process. `hash` is the body's, for messages.
@@ -296,6 +307,7 @@ impl Shell {
             return;
         }
         let result: DiskResult = self.disk.end_flush(file, ticket);
+        self.ledger.flushed(file, id, result);
         self.ready
             .push_back((Input::Flushed(id, result), BodyHash::default()));
         self.run(now_us, recorder, out);

@@ -302,21 +302,8 @@ impl Engine for EventEngine {
         self.end(process, Stop::PowerLoss);
         let now_us = self.now_us;
         let shell = &mut self.shells[usize::from(process.0)];
-        let node = shell.identity.node.expect("only nodes have a disk to lose");
-        let disk = shell
-            .disk_mut()
-            .simulated()
-            .expect("this engine's disks are simulated");
-        let losses = disk.lose_power(now_us);
-        let lost = losses.iter().any(|loss| loss.lost);
-        for loss in losses {
-            let event = WorldEvent::DiskAfterPowerLoss {
-                node,
-                file: loss.file,
-                written: loss.written,
-                flushed: loss.flushed,
-                kept: loss.kept,
-            };
+        let (events, lost) = shell.lose_power(now_us);
+        for event in events {
             self.recorder.world(now_us, &event);
         }
         lost

@@ -237,23 +237,11 @@ impl Engine for TurmoilEngine {
         }
         let now_us = self.now_us();
         let mut state = self.member(process).process.borrow_mut();
-        let node = state.shell.identity.node;
-        let node = node.expect("only nodes have a disk to lose");
-        let disk = state.shell.disk_mut().simulated();
-        let losses = disk
-            .expect("this engine's disks are simulated")
-            .lose_power(now_us);
-        for loss in &losses {
-            let event = WorldEvent::DiskAfterPowerLoss {
-                node,
-                file: loss.file,
-                written: loss.written,
-                flushed: loss.flushed,
-                kept: loss.kept,
-            };
-            self.recorder.borrow_mut().world(now_us, &event);
+        let (events, lost) = state.shell.lose_power(now_us);
+        for event in &events {
+            self.recorder.borrow_mut().world(now_us, event);
         }
-        losses.iter().any(|loss| loss.lost)
+        lost
     }
 
     fn pause(&mut self, process: ProcessId) {

@@ -121,6 +121,7 @@ impl Shell {
             }
             Effect::Write { file, ref write } => {
                 recorder.effect(now_us, &self.identity, &effect, 0);
+                self.ledger.wrote(file, write);
                 self.disk.write(now_us, file, write.clone());
             }
             Effect::Flush { file, id } => {
@@ -193,6 +194,7 @@ impl Shell {
         let key = [self.identity.key, u64::MAX - 1, self.flushes];
         let (least_us, most_us) = self.flush_us;
         let at_us = now_us + self.seed.draw_in(Purpose::Disk, key, least_us..=most_us);
+        self.ledger.flushes(file, id);
         let ticket = self.disk.begin_flush(file);
         out.push(Out::Flush {
             file,

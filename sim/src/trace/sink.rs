@@ -181,6 +181,7 @@ impl TraceSink {
                 written,
                 flushed,
                 kept,
+                ..
             } => {
                 let file = self.names.file(*file);
                 (

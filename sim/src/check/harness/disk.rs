@@ -23,6 +23,7 @@ impl Check for Disk {
             node,
             file,
             written,
+            promised,
             flushed,
             kept,
         }) = event.fact
@@ -33,7 +34,7 @@ impl Check for Disk {
             // A file that is replaced as a whole is the old or the new one.
             return;
         }
-        if kept < flushed || kept > written {
+        if kept < promised.max(flushed) || kept > written {
             sink.fail(
                 Violation::new(format!(
                     "the disk of n{node} broke its promise for {file:?}"
@@ -41,11 +42,11 @@ impl Check for Disk {
                 .fact(
                     "before",
                     event.t_us,
-                    format!("{written} bytes written, {flushed} flushed"),
+                    format!("{written} bytes written, {promised} flushed as the node was told, {flushed} in truth"),
                 )
                 .fact("after", event.t_us, format!("{kept} bytes")),
             );
-        } else if flushed < written {
+        } else if 0 < *promised && flushed < written {
             sink.exercised();
         }
     }
@@ -59,11 +60,12 @@ mod tests {
     use crate::check::make;
     use crate::check::testing::{Case, Found};
 
-    fn left(kept: u64) -> Found {
+    fn left(promised: u64, kept: u64) -> Found {
         let event = WorldEvent::DiskAfterPowerLoss {
             node: NodeId(1),
             file: File::MetadataLog,
             written: 100,
+            promised,
             flushed: 60,
             kept,
         };
@@ -72,17 +74,23 @@ mod tests {
 
     #[test]
     fn a_disk_that_loses_what_was_flushed_is_found() {
-        left(59).fails("broke its promise");
+        left(0, 59).fails("broke its promise");
+    }
+
+    #[test]
+    fn a_disk_that_did_not_flush_what_it_said_it_had_is_found() {
+        left(70, 69).fails("broke its promise");
+        left(70, 70).passes();
     }
 
     #[test]
     fn a_disk_that_keeps_what_was_never_written_is_found() {
-        left(101).fails("broke its promise");
+        left(60, 101).fails("broke its promise");
     }
 
     #[test]
     fn anything_between_is_right() {
-        left(60).passes();
-        left(100).passes();
+        left(60, 60).passes();
+        left(60, 100).passes();
     }
 }

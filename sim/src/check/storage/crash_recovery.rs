@@ -121,6 +121,7 @@ mod tests {
             node: NodeId(1),
             file: File::PartitionLog(partition()),
             written: 2 * batch,
+            promised: 0,
             flushed: flushed * batch,
             kept: kept * batch + 5,
         }

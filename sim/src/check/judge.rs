@@ -8,7 +8,7 @@ use super::Kind;
 #[cfg(test)]
 use super::world::lineage::HistoryCut;
 use super::{ALL, BLACK_BOX, Boxed, Judgement, Sink, Violation, World};
-use crate::history::{Body, Hdr, Line};
+use crate::history::{Body, Hdr, Line, Nem};
 use crate::observe::{Fact, NodeEnd, Observed, Setup};
 
 /// Judges one run while it happens.
@@ -121,7 +121,8 @@ impl Judge {
     }
 }
 
-/// Judges a recorded history by what clients saw.
+/// Judges a recorded history by what clients saw. Of one that ends early, checks that need the whole run
+/// say nothing.
 #[must_use]
 pub fn black_box(lines: &[Line]) -> Judgement {
     let none = Hdr::default();
@@ -138,5 +139,19 @@ pub fn black_box(lines: &[Line]) -> Judgement {
             fact: Fact::History(line),
         });
     }
-    judge.finish(&BTreeMap::new())
+    if is_whole(lines) {
+        judge.finish(&BTreeMap::new())
+    } else {
+        judge.stop()
+    }
+}
+
+/// Whether a history goes to the end of its run. One that tells no phases cannot say that it does not.
+#[must_use]
+pub fn is_whole(lines: &[Line]) -> bool {
+    let last = lines.iter().rev().find_map(|line| match &line.b {
+        Body::Nem(Nem::Phase { name }) => Some(name),
+        _ => None,
+    });
+    last.is_none_or(|name| name == "done")
 }

@@ -26,7 +26,7 @@ mod storage;
 mod testing;
 pub mod world;
 
-pub use judge::{Judge, black_box};
+pub use judge::{Judge, black_box, is_whole};
 pub use kind::Kind;
 pub use outcome::{Class, Judgement, Outcome, Sink, Violation};
 pub use world::World;

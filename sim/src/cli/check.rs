@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Ended, Out};
-use crate::check::black_box;
+use crate::check::{black_box, is_whole};
 use crate::history::{Body, Line, read_jsonl};
 use crate::verdict::{exit, name_of, seconds};
 
@@ -27,6 +27,8 @@ struct Finding {
     detail: Option<String>,
     at_ms: Option<u64>,
     events: usize,
+    /// Whether the history goes to the end of its run; if not, fewer checks have a say.
+    whole: bool,
     exercised: std::collections::BTreeMap<&'static str, u64>,
     expected: Vec<&'static str>,
 }
@@ -66,6 +68,7 @@ pub(super) fn check(args: &CheckArgs, out: &Out) -> Ended {
         detail: violation.map(|violation| violation.detail.clone()),
         at_ms: violation.map(|violation| violation.t_us / 1_000),
         events: lines.len(),
+        whole: is_whole(&lines),
         exercised: judgement.exercised.clone(),
         expected: seen,
     });
@@ -76,9 +79,14 @@ pub(super) fn check(args: &CheckArgs, out: &Out) -> Ended {
         .count();
     match violation {
         None => out.text(&format!(
-            "pass  {place}  {} events, {exercised} of {} checks exercised",
+            "pass  {place}  {} events, {exercised} of {} checks exercised{}",
             lines.len(),
-            judgement.exercised.len()
+            judgement.exercised.len(),
+            if is_whole(&lines) {
+                ""
+            } else {
+                "; it ends early, so nothing is said of the whole run"
+            }
         )),
         Some(violation) => out.text(&format!(
             "FAIL  {place}  {}  at {}\n\n{}",

@@ -47,10 +47,12 @@
 //! read it to the end, out of sight; then the judge speaks, and the rare states that the schedule
 //! reached are listed. A violation ends the script where it shows.
 
+mod attempt;
 mod page;
 mod plan;
 mod script;
 mod stage;
 
+pub use attempt::{Attempt, attempt};
 pub use script::{Properties, ScriptError, Verb, parse};
 pub use stage::{Transcript, transcript};

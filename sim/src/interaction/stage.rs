@@ -80,8 +80,8 @@ pub fn transcript(script: &str) -> Result<Transcript, ScriptError> {
     Ok(end)
 }
 
-struct Stage<'a> {
-    run: Run<'a, EventEngine>,
+pub(super) struct Stage<'a> {
+    pub(super) run: Run<'a, EventEngine>,
     /// Checks after whose violations the judge goes on.
     expected: &'a [String],
     /// Trace lines and history lines that were shown.
@@ -101,7 +101,7 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn new(run: Run<'a, EventEngine>, expected: &'a [String]) -> Self {
+    pub(super) fn new(run: Run<'a, EventEngine>, expected: &'a [String]) -> Self {
         Stage {
             run,
             expected,
@@ -119,18 +119,23 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn play(&mut self, verb: Verb) -> Result<Vec<String>, String> {
+    pub(super) fn play(&mut self, verb: Verb) -> Result<Vec<String>, String> {
         if is_declaration(&verb) {
             // It is in the plan.
             return Ok(Vec::new());
         }
-        if !self.formed {
-            self.formed = true;
-            self.form()?;
-        }
+        self.form_once()?;
         let mut told = self.act(verb)?;
         told.extend(self.news());
         Ok(told)
+    }
+
+    pub(super) fn form_once(&mut self) -> Result<(), String> {
+        if self.formed {
+            return Ok(());
+        }
+        self.formed = true;
+        self.form()
     }
 
     /// Lets the cluster form and forgets what it took.
@@ -486,7 +491,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Reverts what is wrong, lets the cluster heal, reads it to its end, and asks the judge.
-    fn conclude(mut self) -> Result<Transcript, String> {
+    pub(super) fn conclude(mut self) -> Result<Transcript, String> {
         let counts = |recorder: &mut Recorder| recorder.counts.probes.keys().copied().collect();
         let reached: BTreeSet<Probe> = self.engine().with_recorder(counts);
         let mut stuck = None;

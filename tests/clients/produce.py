@@ -1,9 +1,10 @@
 """Writes so many records, each to a partition that its key chooses.
 
-usage: produce.py BOOTSTRAP TOPIC RECORDS
+usage: produce.py BOOTSTRAP TOPIC RECORDS [A_SECOND]
 """
 
 import sys
+import time
 
 from confluent_kafka import Producer
 
@@ -11,7 +12,8 @@ KEYS = 50
 
 
 def main():
-    bootstrap, topic, records = sys.argv[1:]
+    bootstrap, topic, records, *rate = sys.argv[1:]
+    gap = 1 / int(rate[0]) if rate else 0
     failed = []
     producer = Producer(
         {
@@ -22,7 +24,9 @@ def main():
             "on_delivery": lambda error, _message: error and failed.append(str(error)),
         }
     )
+    start = time.monotonic()
     for number in range(int(records)):
+        time.sleep(max(0, start + number * gap - time.monotonic()))
         producer.produce(topic, key=str(number % KEYS), value=str(number))
         producer.poll(0)
     left = producer.flush(30)

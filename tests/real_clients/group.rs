@@ -14,6 +14,12 @@ use super::served::Served;
 pub(crate) const PARTITIONS: i32 = 6;
 /// Of every member; the broker's least.
 pub(crate) const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
+/// What the others may take, once the session is over, to join anew.
+const JOIN: Duration = Duration::from_secs(1);
+/// The longest interval at which they hear that they must.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// So slow that records come in for longer than the partitions of a dead member take to move.
+const TRICKLE_PER_S: usize = 250;
 /// The properties that nodes need for the groups of these tests.
 pub(crate) const PROPERTIES: &[(&str, &str)] = &[
     ("group.initial.rebalance.delay.ms", "500"),
@@ -100,20 +106,53 @@ impl<'a> Group<'a> {
 
     /// Writes so many records.
     pub(crate) fn produce(&mut self, records: usize) {
-        let producing = self.start_to_produce(records);
+        let producing = self.start_to_produce(records, None);
         self.end_to_produce(producing);
     }
 
-    /// Starts to write so many records.
-    pub(crate) fn start_to_produce(&self, records: usize) -> Child {
+    /// Starts to write so many records, so many a second.
+    fn start_to_produce(&self, records: usize, per_s: Option<usize>) -> Child {
         let mut command = python("produce.py");
         command.args([&self.served.brokers, &self.topic, &records.to_string()]);
+        command.args(per_s.map(|per_s| per_s.to_string()));
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("a Python")
     }
 
+    /// Kills a member as soon as it has read something of what trickles in. Then the others have its
+    /// partitions in time, while more comes in; returns how long that took.
+    /// That is the session timeout, so many heartbeats in turn, and a join.
+    pub(crate) fn kill_while_it_reads(
+        &mut self,
+        victim: usize,
+        records: usize,
+        heartbeats: u32,
+    ) -> Duration {
+        let mut producing = self.start_to_produce(records, Some(TRICKLE_PER_S));
+        let before = self.members[victim].reads;
+        let watch = Stopwatch::start();
+        while self.members[victim].reads == before {
+            let late = watch.elapsed() >= PATIENCE;
+            assert!(!late, "member {victim} reads nothing: {}", self.describe());
+            self.hear(PATIENCE);
+        }
+        self.members[victim].kill();
+        let moved = self.until_shared();
+        let written = producing.try_wait().expect("it was started");
+        let what = || format!("moved after {moved:?}\n{}", self.describe());
+        assert!(
+            moved < SESSION_TIMEOUT + heartbeats * HEARTBEAT + JOIN,
+            "late: {}",
+            what()
+        );
+        assert!(SESSION_TIMEOUT / 2 < moved, "early: {}", what());
+        assert_eq!(written, None, "nothing came in meanwhile: {}", what());
+        self.end_to_produce(producing);
+        moved
+    }
+
     /// Waits until what was started is written.
-    pub(crate) fn end_to_produce(&mut self, producing: Child) {
+    fn end_to_produce(&mut self, producing: Child) {
         stdout(producing.wait_with_output().expect("it was started"));
         let offsets = self.offsets();
         self.ends = offsets.into_iter().map(|(end, _)| end).collect();
@@ -164,14 +203,19 @@ impl<'a> Group<'a> {
     pub(crate) fn listen(&mut self, time: Duration) {
         let watch = Stopwatch::start();
         while let Some(left) = time.checked_sub(watch.elapsed()) {
-            let Ok((number, fact)) = self.facts.recv_timeout(left) else {
-                return;
-            };
-            if let Fact::Read(partition, offset) = fact {
-                *self.reads.entry((partition, offset)).or_default() += 1;
-            }
-            self.members[number].take(fact);
+            self.hear(left);
         }
+    }
+
+    /// The next that happens within that time.
+    fn hear(&mut self, time: Duration) {
+        let Ok((number, fact)) = self.facts.recv_timeout(time) else {
+            return;
+        };
+        if let Fact::Read(partition, offset) = fact {
+            *self.reads.entry((partition, offset)).or_default() += 1;
+        }
+        self.members[number].take(fact);
     }
 
     /// A member leaves in order, and has left.

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use super::group::{Group, PROPERTIES, SESSION_TIMEOUT, Way};
+use super::group::{Group, PROPERTIES, Way};
 use super::member::{Fact, Library, Member};
 use super::port;
 use super::served::{Scratch, Served};
 
 const RECORDS: usize = 3_000;
-/// What the others may take, once the session is over, to hear of it and to share anew.
-const REBALANCE: Duration = Duration::from_secs(6);
 /// Of static members: who comes back later is rightly replaced, and a program may start slowly.
 const LONG_SESSION_MS: &str = "45000";
 /// What a static member that is restarted in time must not outlive.
@@ -97,14 +95,9 @@ fn one_dies(port: u16, ways: &[(&str, Way)]) {
         }
         group.until_shared();
         group.until_all_is_read();
-        let producing = group.start_to_produce(RECORDS);
         let before: Vec<_> = group.members[..2].iter().map(owned).collect();
         let calls: Vec<_> = group.members[..2].iter().map(calls).collect();
-        group.members[2].kill();
-        let moved = group.until_shared();
-        let what = || format!("moved after {moved:?}\n{}", group.describe());
-        assert!(moved < SESSION_TIMEOUT + REBALANCE, "{}", what());
-        assert!(SESSION_TIMEOUT / 2 < moved, "{}", what());
+        let moved = group.kill_while_it_reads(2, RECORDS, heartbeats(way));
         if is_incremental(way) {
             for ((member, before), calls) in group.members.iter().zip(before).zip(calls) {
                 let news = &member.callbacks[calls..];
@@ -113,14 +106,14 @@ fn one_dies(port: u16, ways: &[(&str, Way)]) {
                 assert!(is_right, "had {before:?}: {}", group.describe());
             }
         }
-        group.end_to_produce(producing);
         group.until_all_is_read();
         group.until_nothing_lags();
         group.leave_all();
-        println!(
-            "{name}: moved after {moved:?}, {} records read again",
-            group.read_again()
-        );
+        let again = group.read_again();
+        // kafkajs commits by itself, so often that nothing may be open.
+        let had_some_in_hand = 0 < again || way.library == Library::Kafkajs;
+        assert!(had_some_in_hand, "it had committed: {}", group.describe());
+        println!("{name}: moved after {moved:?}, {again} records read again");
     }
     served.stop_in_order();
 }
@@ -171,6 +164,13 @@ fn owned(member: &Member) -> Vec<i32> {
 /// How often the member's rebalance listener was called.
 fn calls(member: &Member) -> usize {
     member.callbacks.len()
+}
+
+/// How many must follow one another: the range assignor of the consumer protocol also moves what the
+/// living have, so that one hears first to give it up, and then another that it may have it.
+fn heartbeats(way: &Way) -> u32 {
+    let assignor = way.config.get("group.remote.assignor");
+    1 + u32::from(assignor.is_some_and(|it| it == "range"))
 }
 
 /// Whether members keep what they have in a rebalance.

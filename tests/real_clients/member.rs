@@ -70,6 +70,8 @@ pub(crate) struct Member {
     pub(crate) callbacks: Vec<Fact>,
     /// What it has read of each partition since it was assigned it.
     read_to: BTreeMap<i32, i64>,
+    /// How many records it has read.
+    pub(crate) reads: usize,
     said: Vec<String>,
     pub(crate) is_closed: bool,
     has_ended: bool,
@@ -104,6 +106,7 @@ impl Member {
             owned: Vec::new(),
             callbacks: Vec::new(),
             read_to: BTreeMap::new(),
+            reads: 0,
             said: Vec::new(),
             is_closed: false,
             has_ended: false,
@@ -126,6 +129,7 @@ impl Member {
                 self.callbacks.push(fact);
             }
             Fact::Read(partition, offset) => {
+                self.reads += 1;
                 let before = self.read_to.insert(*partition, *offset);
                 if let Some(before) = before {
                     let what = format!("offset {offset} of partition {partition} after {before}");

@@ -9,6 +9,8 @@ use super::programs::{binary, python, run, stdout};
 /// A running `serve`.
 pub(crate) struct Served {
     child: Child,
+    /// Ends it with this test, however that ends.
+    guard: Child,
     /// `bootstrap.servers`.
     pub(crate) brokers: String,
 }
@@ -24,6 +26,7 @@ impl Served {
         }
         let spawned = command.stdout(Stdio::piped()).spawn();
         let mut child = spawned.expect("the binary was built");
+        let guard = guard(&child);
         let stdout = child.stdout.take().expect("it is piped");
         let mut line = String::new();
         BufReader::new(stdout)
@@ -34,7 +37,11 @@ impl Served {
             .collect();
         let brokers = places.join(",");
         assert_eq!(line.trim_end(), format!("ready: {brokers}"));
-        Served { child, brokers }
+        Served {
+            child,
+            guard,
+            brokers,
+        }
     }
 
     /// confluent-kafka's AdminClient makes a topic with three replicas.
@@ -46,25 +53,43 @@ impl Served {
 
     /// `kill -9`, all nodes at once.
     pub(crate) fn kill(mut self) {
+        self.dismiss_guard();
         self.child.kill().expect("it runs");
         self.child.wait().expect("it was started");
     }
 
     /// SIGTERM.
     pub(crate) fn stop_in_order(mut self) {
+        self.dismiss_guard();
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status();
         assert!(sent.expect("kill exists").success());
         assert!(self.child.wait().expect("it was started").success());
+    }
+
+    /// Before anybody waits for the nodes: then their process id is somebody else's.
+    fn dismiss_guard(&mut self) {
+        drop(self.guard.kill());
+        drop(self.guard.wait());
     }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
         // Over already, unless an assertion failed.
+        self.dismiss_guard();
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// A test that is killed runs no destructor, but its end of a pipe is closed.
+fn guard(of: &Child) -> Child {
+    let script = "read -r _; kill -9 \"$0\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, &of.id().to_string()]);
+    let spawned = command.stdin(Stdio::piped()).spawn();
+    spawned.expect("there is a shell")
 }
 
 /// A directory that goes when the test is over.

@@ -33,14 +33,11 @@ def numbers(partitions):
 
 
 class Listener(ConsumerRebalanceListener):
-    def __init__(self, commit):
-        self.commit = commit
-
     def on_partitions_assigned(self, assigned):
         tell(assigned=numbers(assigned))
 
     def on_partitions_revoked(self, revoked):
-        self.commit()
+        # No commit: listeners run on the loop that would carry it out. What is open is read again.
         tell(revoked=numbers(revoked))
 
     def on_partitions_lost(self, lost):
@@ -75,7 +72,7 @@ def main():
 
     left = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), left.set()), daemon=True).start()
-    consumer.subscribe([topic], listener=Listener(commit))
+    consumer.subscribe([topic], listener=Listener())
     while not left.is_set():
         polled = consumer.poll(timeout_ms=100, max_records=COMMIT_EVERY)
         for records in polled.values():

@@ -3,11 +3,12 @@
 
 use super::World;
 use super::world::gates::number;
-use super::world::members::{GroupFacts, GroupPart, MemberFacts, Stay};
+use super::world::members::{CommitFacts, CommitState, GroupFacts, GroupPart, MemberFacts, Stay};
 use crate::history::{A, P};
 
 mod administered;
 pub(super) mod at_least_once;
+pub(super) mod at_most_once;
 pub(super) mod coverage;
 pub(super) mod effects;
 pub(super) mod generations;
@@ -97,6 +98,15 @@ fn committed_at_last(group: &GroupFacts, p: P, n: u64) -> Option<i64> {
         .filter(|(commit, _)| commit.may_count() && overwritten <= commit.cmp());
     let least = current.map(|(_, (offset, _))| offset).min();
     least.filter(|_| certain)
+}
+
+/// Whether an attempt of a commit may have been given up on, and have been carried out later than another one.
+fn was_late(world: &World, commit: &CommitFacts) -> bool {
+    let member = world.members.member(commit.a);
+    let request_us = member.map_or(0, |member| member.gates.request_ms * 1_000);
+    let is_open = commit.state == CommitState::Open && commit.end_us == 0;
+    let until_us = if is_open { world.t_us } else { commit.end_us };
+    commit.inv_us + request_us <= until_us
 }
 
 /// Whether an offset that nobody commits again may be forgotten by now, and its group with it.

@@ -9,7 +9,7 @@
 //! Groups without members, which admin clients deal with, are judged call by call (`administered.rs`).
 
 use super::administered::Administered;
-use super::{LATE, LOG_LOST, OFFSETS_EXPIRED, lost_log, may_have_expired};
+use super::{LATE, LOG_LOST, OFFSETS_EXPIRED, lost_log, may_have_expired, was_late};
 use crate::check::world::members::{CommitFacts, GroupFacts, ReadFacts};
 use crate::check::world::register::{self, Flaw, Read, Write};
 use crate::check::{Check, Kind, Sink, Violation, World};
@@ -121,11 +121,8 @@ impl<'a> Operations<'a> {
 
     fn tell(&self, violation: Violation, concerned: &[Option<usize>], sink: &mut Sink) {
         let written = concerned.iter().flatten();
-        let late = written.map(|&index| self.commits[index].0).any(|commit| {
-            let member = self.world.members.member(commit.a);
-            let request_us = member.map_or(0, |member| member.gates.request_ms * 1_000);
-            commit.inv_us + request_us <= commit.end_us
-        });
+        let mut written = written.map(|&index| self.commits[index].0);
+        let late = written.any(|commit| was_late(self.world, commit));
         let forgot = concerned.contains(&None) && may_have_expired(self.world);
         if lost_log(self.world) {
             sink.excused(LOG_LOST);

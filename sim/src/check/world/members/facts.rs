@@ -128,6 +128,8 @@ pub(crate) struct GroupPart {
     pub(crate) effects: Sparse<u32>,
     /// Where the group began, or jumped forward to by a reset or seek.
     pub(crate) start: Option<i64>,
+    /// Whether a position was set by an application, or was not in the log any more.
+    pub(crate) moved: bool,
 }
 
 /// When a record was first returned to a member, and how often it was.

@@ -443,6 +443,7 @@ impl Members {
         }
         if why != "committed" && (from < 0 || from < to) {
             part.start = Some(part.start.map_or(to, |start| start.max(to)));
+        part.moved |= !matches!(why, "committed" | "start");
         }
         let offset = match why {
             "committed" => to,

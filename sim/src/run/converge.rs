@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broker_model::config::{AdminConfig, BrokerConfig, ConsumerConfig, ProducerConfig};
 use broker_model::types::{NodeId, TopicIdPartition};
+use regex::Regex;
 
 use super::Run;
 use crate::check::{Class, Violation};
@@ -185,8 +186,8 @@ fn groups<E: Engine>(run: &mut Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> 
 /// The live members of a group, as they stand.
 struct Group {
     topics: BTreeSet<String>,
-    /// Whether a member names its topics by an expression. The scenarios' match them all.
-    by_pattern: bool,
+    /// The expressions that members name their topics by.
+    patterns: BTreeSet<String>,
     /// By partition: owner, position, committed offset.
     owners: BTreeMap<TopicIdPartition, Vec<(String, i64, i64)>>,
     busy: bool,
@@ -203,7 +204,7 @@ impl Default for Group {
     fn default() -> Self {
         Group {
             topics: BTreeSet::new(),
-            by_pattern: false,
+            patterns: BTreeSet::new(),
             owners: BTreeMap::new(),
             busy: false,
             generations: Vec::new(),
@@ -215,7 +216,7 @@ impl Default for Group {
 impl Group {
     fn take(&mut self, name: &str, standing: &Standing<'_>) {
         self.topics.extend(standing.topics.iter().cloned());
-        self.by_pattern |= standing.pattern.is_some();
+        self.patterns.extend(standing.pattern.map(str::to_owned));
         self.busy |= standing.busy;
         self.is_classic &= standing.is_classic;
         // One of the consumer protocol that is given nothing hears of no epoch.
@@ -230,7 +231,11 @@ impl Group {
     }
 
     fn wants(&self, topic: &str) -> bool {
-        self.by_pattern || self.topics.contains(topic)
+        let matches = |pattern: &String| {
+            let whole = Regex::new(&format!("^(?:{pattern})$"));
+            whole.is_ok_and(|whole| whole.is_match(topic))
+        };
+        self.topics.contains(topic) || self.patterns.iter().any(matches)
     }
 
     /// Who is not in it, or in another generation than the others.

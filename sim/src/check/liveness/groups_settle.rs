@@ -45,16 +45,15 @@ impl Check for GroupsSettle {
     }
 }
 
-/// Whether the member subscribed to the partition. What an expression matches is known by what it was given.
+/// Whether the member subscribed to the partition. What an expression matches that cannot be evaluated is known by what
+/// it was given.
 fn wants(member: &MemberFacts, group: &GroupFacts, (p, name): (P, &str)) -> bool {
     let topic = name.rsplit_once('-').map_or(name, |(topic, _)| topic);
     let given = || {
-        group
-            .parts
-            .get(&p)
-            .is_some_and(|part| !part.stays.is_empty())
+        let part = group.parts.get(&p);
+        part.is_some_and(|part| !part.stays.is_empty())
     };
-    member.topics.contains(topic) || member.pattern.is_some() && given()
+    member.wants(topic).unwrap_or_else(given)
 }
 
 fn owned(world: &World, group: &GroupFacts, live: &[(A, &MemberFacts)], p: P, sink: &mut Sink) {
@@ -119,6 +118,7 @@ mod tests {
     use super::*;
     use crate::check::make;
     use crate::check::testing::Case;
+    use crate::history::{Op, Role};
 
     const QUICK: (&str, &str) = ("max.poll.interval.ms", "10000");
 
@@ -146,6 +146,24 @@ mod tests {
             .member(11, &[QUICK])
             .hears_assigned(11, 4, &[]);
         two.phase("done").end().is_stuck("no common generation");
+    }
+
+    #[test]
+    fn a_partition_that_an_expression_matches_needs_an_owner() {
+        let nobody_has_it = |pattern: &str, protocol| {
+            let cfg = [("group.id", "g"), ("group.protocol", protocol), QUICK];
+            let op = Op::Subscribe {
+                g: "g".to_owned(),
+                topics: Vec::new(),
+                pattern: Some(pattern.to_owned()),
+            };
+            let case = Case::of(make::<GroupsSettle>).part();
+            let case = case.actor(12, Role::Consumer, &cfg).calls(12, op);
+            case.phase("heal").wait_ms(400_000).phase("done").end()
+        };
+        nobody_has_it("ord.*", "consumer").is_stuck("orders-0 has 0 owners in group g");
+        nobody_has_it("ord", "consumer").is_silent();
+        nobody_has_it("ord.*", "classic").is_silent();
     }
 
     #[test]

@@ -104,8 +104,8 @@ fn still_owns(group: &GroupFacts, p: P, owner: A) -> bool {
 /// The partition's topic, if the member did not ask for it.
 fn foreign<'a>(member: &MemberFacts, name: &'a str) -> Option<&'a str> {
     let (topic, _) = name.rsplit_once('-')?;
-    let knows = member.pattern.is_some() || member.subscriptions != 1;
-    (!knows && !member.topics.contains(topic)).then_some(topic)
+    let is_foreign = member.subscriptions == 1 && member.wants(topic) == Some(false);
+    is_foreign.then_some(topic)
 }
 
 /// Whether both are the same static member.
@@ -204,6 +204,25 @@ mod tests {
         // It may have subscribed to something else when the assignment was made.
         let twice = member().calls(12, other.clone()).calls(12, other);
         twice.owns(12, 3).end().is_silent();
+    }
+
+    #[test]
+    fn a_topic_that_an_expression_does_not_match_is_found() {
+        let given = |pattern: &str, protocol| {
+            let cfg = [("group.id", "g"), ("group.protocol", protocol)];
+            let op = Op::Subscribe {
+                g: "g".to_owned(),
+                topics: Vec::new(),
+                pattern: Some(pattern.to_owned()),
+            };
+            let case = Case::of(make::<OneAssignment>).part();
+            let case = case.actor(12, crate::history::Role::Consumer, &cfg);
+            case.calls(12, op).owns(12, 3).end()
+        };
+        given("ord", "consumer").fails("did not subscribe to orders");
+        given("ord.*", "consumer").is_silent();
+        // Its client matches in a syntax of its own.
+        given("ord", "classic").is_silent();
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod facts;
 mod gates;
+mod pattern;
 mod take;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ pub(crate) use self::facts::{
     Stay, ToldGone,
 };
 pub(crate) use self::gates::{Delivery, MemberGates, Protocol};
+pub(crate) use self::pattern::Pattern;
 use super::clients::Clients;
 use super::coordinators::Coordinators;
 use crate::history::{A, Line, P};

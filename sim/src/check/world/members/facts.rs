@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::register::UNKNOWN;
 use super::super::sparse::Sparse;
-use super::MemberGates;
+use super::{MemberGates, Pattern};
 use crate::history::{A, P};
 
 /// A member: an incarnation of a consumer that has a group.
@@ -19,7 +19,7 @@ pub(crate) struct MemberFacts {
     pub(super) unsettled: BTreeSet<P>,
     /// Its subscription, and how often it said one.
     pub(crate) topics: BTreeSet<String>,
-    pub(crate) pattern: Option<String>,
+    pub(crate) pattern: Option<Pattern>,
     pub(crate) subscriptions: u32,
     /// When it first did: it cannot have joined before.
     pub(crate) subscribed_n: Option<u64>,
@@ -239,6 +239,15 @@ impl GroupFacts {
 }
 
 impl MemberFacts {
+    /// Whether it subscribed to that topic, by its name or by an expression; `None` where that cannot be told.
+    pub(crate) fn wants(&self, topic: &str) -> Option<bool> {
+        match &self.pattern {
+            _ if self.topics.contains(topic) => Some(true),
+            Some(pattern) => pattern.matches(topic),
+            None => Some(false),
+        }
+    }
+
     /// Whether it may take part in its group.
     pub(crate) fn lives(&self) -> bool {
         self.ended.is_none()

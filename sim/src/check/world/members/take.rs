@@ -2,7 +2,7 @@
 
 use super::{
     CommitFacts, CommitState, Delivered, Ended, GroupFacts, MemberFacts, MemberGates, MemberMoment,
-    Members, Protocol, ReadFacts, Stay, ToldGone,
+    Members, Pattern, Protocol, ReadFacts, Stay, ToldGone,
 };
 use crate::check::world::clients::{Clients, OpKind};
 use crate::history::{A, Actor, Body, Er, Ev, Line, Nem, Op, P, PollPart, Res, Role};
@@ -99,7 +99,9 @@ impl Members {
                 topics, pattern, ..
             } => {
                 member.topics = topics.iter().cloned().collect();
-                member.pattern.clone_from(pattern);
+                let is_classic = member.is_classic();
+                let pattern = pattern.as_ref();
+                member.pattern = pattern.map(|pattern| Pattern::new(pattern, is_classic));
                 member.subscriptions += 1;
                 member.subscribed_n.get_or_insert(line.n);
             }
@@ -441,9 +443,9 @@ impl Members {
         if let Some(stay) = stay {
             stay.sought |= why != "committed";
         }
+        part.moved |= !matches!(why, "committed" | "start");
         if why != "committed" && (from < 0 || from < to) {
             part.start = Some(part.start.map_or(to, |start| start.max(to)));
-        part.moved |= !matches!(why, "committed" | "start");
         }
         let offset = match why {
             "committed" => to,

@@ -28,6 +28,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    at_most_once = "at-most-once",
     broker_fenced = "broker-fenced",
     broker_reregistered = "broker-reregistered",
     check_quorum_resigned = "check-quorum-resigned",

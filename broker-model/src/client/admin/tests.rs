@@ -1,3 +1,5 @@
+//! What an admin client does when brokers answer, and when they do not.
+
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::offset_commit_response::{

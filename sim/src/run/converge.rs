@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broker_model::config::{AdminConfig, BrokerConfig, ConsumerConfig, ProducerConfig};
 use broker_model::types::{NodeId, TopicIdPartition};
-use regex::Regex;
 
 use super::Run;
+use crate::check::world::members::Pattern;
 use crate::check::{Class, Violation};
 use crate::engine::Engine;
 use crate::observe::NodeEnd;
@@ -187,7 +187,7 @@ fn groups<E: Engine>(run: &mut Run<'_, E>, ends: &BTreeMap<NodeId, NodeEnd>) -> 
 struct Group {
     topics: BTreeSet<String>,
     /// The expressions that members name their topics by.
-    patterns: BTreeSet<String>,
+    patterns: BTreeMap<String, Pattern>,
     /// By partition: owner, position, committed offset.
     owners: BTreeMap<TopicIdPartition, Vec<(String, i64, i64)>>,
     busy: bool,
@@ -204,7 +204,7 @@ impl Default for Group {
     fn default() -> Self {
         Group {
             topics: BTreeSet::new(),
-            patterns: BTreeSet::new(),
+            patterns: BTreeMap::new(),
             owners: BTreeMap::new(),
             busy: false,
             generations: Vec::new(),
@@ -216,7 +216,10 @@ impl Default for Group {
 impl Group {
     fn take(&mut self, name: &str, standing: &Standing<'_>) {
         self.topics.extend(standing.topics.iter().cloned());
-        self.patterns.extend(standing.pattern.map(str::to_owned));
+        if let Some(pattern) = standing.pattern {
+            let known = self.patterns.entry(pattern.to_owned());
+            known.or_insert_with(|| Pattern::new(pattern, standing.is_classic));
+        }
         self.busy |= standing.busy;
         self.is_classic &= standing.is_classic;
         // One of the consumer protocol that is given nothing hears of no epoch.
@@ -231,11 +234,8 @@ impl Group {
     }
 
     fn wants(&self, topic: &str) -> bool {
-        let matches = |pattern: &String| {
-            let whole = Regex::new(&format!("^(?:{pattern})$"));
-            whole.is_ok_and(|whole| whole.is_match(topic))
-        };
-        self.topics.contains(topic) || self.patterns.iter().any(matches)
+        let matches = |pattern: &Pattern| pattern.matches(topic) == Some(true);
+        self.topics.contains(topic) || self.patterns.values().any(matches)
     }
 
     /// Who is not in it, or in another generation than the others.

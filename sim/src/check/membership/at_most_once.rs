@@ -5,7 +5,9 @@
 
 use super::{LATE, LOG_LOST, OFFSETS_EXPIRED, STALE, lost_log, may_have_expired, was_late};
 use crate::check::client::DESTROYED;
-use crate::check::world::members::{Delivery, GroupFacts, GroupPart, ReadFacts};
+use crate::check::world::members::{
+    CommitFacts, CommitState, Delivery, GroupFacts, GroupPart, ReadFacts,
+};
 use crate::check::{Check, Kind, Sink, Violation, World};
 use crate::history::{A, P};
 use crate::observe::Observed;
@@ -88,6 +90,14 @@ fn claims(world: &World, group: &GroupFacts) -> bool {
     })
 }
 
+/// Until when its client went on with it.
+fn until_us(world: &World, commit: &CommitFacts) -> u64 {
+    match commit.state {
+        CommitState::Open => world.t_us,
+        CommitState::Ok | CommitState::Fail | CommitState::Info => commit.end_us,
+    }
+}
+
 fn resumed(part: &GroupPart) -> impl DoubleEndedIterator<Item = &ReadFacts> {
     part.reads.iter().filter(|read| read.resumes)
 }
@@ -108,7 +118,7 @@ fn excuse(world: &World, group: &GroupFacts, a: A, (p, offset): (P, i64)) -> Opt
         Some(DESTROYED)
     } else if lost_log(world) {
         Some(LOG_LOST)
-    } else if back.any(|(commit, _)| was_late(world, commit)) {
+    } else if back.any(|(commit, _)| was_late(world, commit, until_us(world, commit))) {
         Some(LATE)
     } else if may_have_expired(world) {
         Some(OFFSETS_EXPIRED)

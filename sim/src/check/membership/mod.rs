@@ -3,7 +3,7 @@
 
 use super::World;
 use super::world::gates::number;
-use super::world::members::{CommitFacts, CommitState, GroupFacts, GroupPart, MemberFacts, Stay};
+use super::world::members::{CommitFacts, GroupFacts, GroupPart, MemberFacts, Stay};
 use crate::history::{A, P};
 
 mod administered;
@@ -100,12 +100,11 @@ fn committed_at_last(group: &GroupFacts, p: P, n: u64) -> Option<i64> {
     least.filter(|_| certain)
 }
 
-/// Whether an attempt of a commit may have been given up on, and have been carried out later than another one.
-fn was_late(world: &World, commit: &CommitFacts) -> bool {
+/// Whether an attempt of a commit that went on until then may have been given up on, and have been carried out later
+/// than another one.
+fn was_late(world: &World, commit: &CommitFacts, until_us: u64) -> bool {
     let member = world.members.member(commit.a);
     let request_us = member.map_or(0, |member| member.gates.request_ms * 1_000);
-    let is_open = commit.state == CommitState::Open && commit.end_us == 0;
-    let until_us = if is_open { world.t_us } else { commit.end_us };
     commit.inv_us + request_us <= until_us
 }
 

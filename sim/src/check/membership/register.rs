@@ -122,7 +122,7 @@ impl<'a> Operations<'a> {
     fn tell(&self, violation: Violation, concerned: &[Option<usize>], sink: &mut Sink) {
         let written = concerned.iter().flatten();
         let mut written = written.map(|&index| self.commits[index].0);
-        let late = written.any(|commit| was_late(self.world, commit));
+        let late = written.any(|commit| was_late(self.world, commit, commit.end_us));
         let forgot = concerned.contains(&None) && may_have_expired(self.world);
         if lost_log(self.world) {
             sink.excused(LOG_LOST);

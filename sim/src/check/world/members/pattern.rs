@@ -9,13 +9,13 @@ pub(crate) struct Pattern(Option<Regex>);
 
 impl Pattern {
     /// Members of the classic protocol match topics themselves, each client in the syntax of its language.
-    pub(super) fn new(expression: &str, classic: bool) -> Self {
+    pub(crate) fn new(expression: &str, classic: bool) -> Self {
         let compiled = || Regex::new(&format!("^(?:{expression})$")).ok();
         Self(if classic { None } else { compiled() })
     }
 
     /// Whether it matches a topic, if that can be told.
-    pub(super) fn matches(&self, topic: &str) -> Option<bool> {
+    pub(crate) fn matches(&self, topic: &str) -> Option<bool> {
         self.0.as_ref().map(|regex| regex.is_match(topic))
     }
 }
